@@ -1,0 +1,39 @@
+.DEFAULT_GOAL := help
+.PHONY: help run test lint build fuzz benchmark clean
+
+VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
+GOLANGCI := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+FUZZTIME ?= 10s
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' Makefile
+
+run: ## Start the shop, its board and its own database
+	@.ci/setup $(if $(DATABASE_URL),,postgres)
+	@go run ./app
+
+test: ## Run all tests, those in the browser included
+	@.ci/setup postgres chromium cc
+	go test -race -shuffle=on -timeout=10m ./...
+
+lint: ## Look for faults without running anything (slow the first time)
+	go vet ./...
+	$(GOLANGCI) run ./...
+
+build: ## Make bin/frenchpress
+	CGO_ENABLED=0 go build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/frenchpress ./app
+
+fuzz: ## Fuzz each target for FUZZTIME (10s)
+	@.ci/setup postgres
+	@set -e; for package in $$(go list ./...); do \
+		for target in $$(go test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package; \
+		done; \
+	done
+
+benchmark: ## Run the Go benchmarks
+	@.ci/setup postgres
+	go test -run '^$$' -bench . -benchmem ./...
+
+clean: ## Remove what build made
+	rm -rf bin

@@ -1,0 +1,145 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/caarlos0/env/v11"
+)
+
+// Config is how the monolith is run: one field per setting, read from the environment.
+type Config struct {
+	Host           string         `env:"HOST"` // empty: all addresses
+	Port           uint16         `env:"PORT" envDefault:"8080"`
+	DatabaseURL    string         `env:"DATABASE_URL"` // empty: a private cluster under DataDir
+	DataDir        string         `env:"DATA_DIR"`
+	SecretKey      string         `env:"SECRET_KEY"`
+	PaymentURL     string         `env:"PAYMENT_URL"` // empty: the sandbox
+	PaymentKey     string         `env:"PAYMENT_KEY"`
+	PaymentSecret  string         `env:"PAYMENT_WEBHOOK_SECRET"`
+	SMTPURL        string         `env:"SMTP_URL"` // empty: the log
+	RateLimit      *int           `env:"RATE_LIMIT"`
+	TrustedProxies []netip.Prefix `env:"TRUSTED_PROXIES"`
+	ExpireAfter    time.Duration  `env:"EXPIRE_AFTER" envDefault:"15m"`
+	AbandonAfter   time.Duration  `env:"ABANDON_AFTER" envDefault:"2h"`
+}
+
+// rateLimitDefault is for a server that others can reach, in requests a second from one client address.
+const rateLimitDefault = 50
+
+// readConfig reads the settings from an environment as os.Environ gives it. An empty setting counts as
+// absent. The error names every setting that is wrong, in one sentence, and repeats no secret.
+func readConfig(environ []string) (Config, error) {
+	given := env.ToMap(environ)
+	for name, value := range given {
+		if value == "" {
+			delete(given, name)
+		}
+	}
+	var c Config
+	if err := env.ParseWithOptions(&c, env.Options{Environment: given}); err != nil {
+		return Config{}, settingFaults(err)
+	}
+	c.fillIn(os.Geteuid(), given["HOME"])
+	return c, c.validate()
+}
+
+func (c *Config) fillIn(uid int, home string) {
+	private := c.DatabaseURL == ""
+	if c.Host == "" && private {
+		c.Host = "127.0.0.1"
+	}
+	if c.DataDir == "" && uid == 0 {
+		c.DataDir = "/var/lib/frenchpress"
+	}
+	if c.DataDir == "" && home != "" {
+		c.DataDir = filepath.Join(home, ".local/share/frenchpress")
+	}
+	if c.RateLimit == nil {
+		limit := rateLimitDefault
+		if onLoopback(c.Host) {
+			limit = 0
+		}
+		c.RateLimit = &limit
+	}
+}
+
+func (c *Config) validate() error {
+	var faults []string
+	check := func(ok bool, fault string) {
+		if !ok {
+			faults = append(faults, fault)
+		}
+	}
+	check(c.DatabaseURL != "" || c.DataDir != "", "DATA_DIR is needed where there is no home directory")
+	check(*c.RateLimit >= 0, "RATE_LIMIT must not be negative")
+	check(c.ExpireAfter > 0, "EXPIRE_AFTER must be longer than 0")
+	check(c.AbandonAfter > 0, "ABANDON_AFTER must be longer than 0")
+	check(c.SecretKey == "" || len(c.SecretKey) >= 32, "SECRET_KEY must have at least 32 characters")
+	check(isURL(c.PaymentURL, "http", "https"), "PAYMENT_URL must begin with http:// or https://")
+	check(isURL(c.SMTPURL, "smtp", "smtps"), "SMTP_URL must begin with smtp:// or smtps://")
+	if faults == nil {
+		return nil
+	}
+	return errors.New(strings.Join(faults, "; "))
+}
+
+// address is where to listen, as net.Listen takes it.
+func (c *Config) address() string {
+	return net.JoinHostPort(c.Host, strconv.Itoa(int(c.Port)))
+}
+
+func onLoopback(host string) bool {
+	address, err := netip.ParseAddr(host)
+	return host == "localhost" || (err == nil && address.IsLoopback())
+}
+
+func isURL(text string, schemes ...string) bool {
+	if text == "" {
+		return true
+	}
+	address, err := url.Parse(text)
+	for _, scheme := range schemes {
+		if err == nil && address.Scheme == scheme && address.Host != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// settingFaults puts the names of settings in place of those of fields.
+func settingFaults(err error) error {
+	var all env.AggregateError
+	if !errors.As(err, &all) {
+		return err
+	}
+	faults := make([]string, len(all.Errors))
+	for i, one := range all.Errors {
+		var parse env.ParseError
+		if !errors.As(one, &parse) {
+			faults[i] = one.Error()
+			continue
+		}
+		field, _ := reflect.TypeFor[Config]().FieldByName(parse.Name)
+		faults[i] = fmt.Sprintf("%s cannot be understood: %v", field.Tag.Get("env"), root(parse.Err))
+	}
+	return errors.New(strings.Join(faults, "; "))
+}
+
+// root is what went wrong at the bottom, without the names of the functions that found it.
+func root(err error) error {
+	var number *strconv.NumError
+	if errors.As(err, &number) {
+		return fmt.Errorf("%q: %w", number.Num, number.Err)
+	}
+	return err
+}

@@ -1,0 +1,488 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/http/httptest"
+
+	"net/url"
+	"regexp"
+
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/getkin/kin-openapi/routers"
+	"github.com/getkin/kin-openapi/routers/legacy"
+	"github.com/santhosh-tekuri/jsonschema/v6"
+	"github.com/santhosh-tekuri/jsonschema/v6/kind"
+)
+
+// contract is openapi.yaml, ready to hold exchanges against. Safe for concurrent use.
+//
+// kin-openapi judges the document, parameters and headers. Bodies go through schemas compiled once here:
+// it would compile a 3.1 schema anew for every body, some milliseconds each.
+type contract struct {
+	doc      *openapi3.T
+	router   routers.Router
+	mu       sync.Mutex
+	compiler *jsonschema.Compiler
+	compiled map[string]*jsonschema.Schema
+}
+
+// contractURL names the document to the schema compiler; nothing is fetched.
+const contractURL = "contract:///openapi"
+
+var loadContract = sync.OnceValues(func() (*contract, error) {
+	doc, err := openapi3.NewLoader().LoadFromFile("openapi.yaml")
+	if err != nil {
+		return nil, err
+	}
+	router, err := legacy.NewRouter(doc)
+	if err != nil {
+		return nil, err
+	}
+	plain, err := doc.MarshalJSON()
+	if err != nil {
+		return nil, err
+	}
+	resource, err := jsonschema.UnmarshalJSON(bytes.NewReader(plain))
+	if err != nil {
+		return nil, err
+	}
+	compiler := jsonschema.NewCompiler()
+	compiler.AssertFormat()
+	if err := compiler.AddResource(contractURL, resource); err != nil {
+		return nil, err
+	}
+	return &contract{doc: doc, router: router, compiler: compiler, compiled: map[string]*jsonschema.Schema{}}, nil
+})
+
+func openContract(t testing.TB) *contract {
+	t.Helper()
+	c, err := loadContract()
+	if err != nil {
+		t.Fatalf("openapi.yaml: %v", err)
+	}
+	return c
+}
+
+// contractClient is an http.Client that holds every exchange against openapi.yaml: the answers always, the
+// requests too if validRequests. Bodies of live streams and WebSockets pass through unread: check what they
+// carry with checkSchema.
+func contractClient(t testing.TB, validRequests bool) *http.Client {
+	t.Helper()
+	base := http.DefaultTransport.(*http.Transport).Clone()
+	base.MaxIdleConnsPerHost = 64
+	t.Cleanup(base.CloseIdleConnections)
+	return &http.Client{Transport: contractTransport{t, base, validRequests}}
+}
+
+type contractTransport struct {
+	t             testing.TB
+	base          http.RoundTripper
+	validRequests bool
+}
+
+func (c contractTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	var reqBody, respBody []byte
+	var err error
+	if req.Body != nil {
+		sent := req.Clone(req.Context())
+		if reqBody, sent.Body, err = readAll(req.Body); err != nil {
+			return nil, err
+		}
+		req = sent
+	}
+	resp, err := c.base.RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode != http.StatusSwitchingProtocols && mediaType(resp.Header) != "text/event-stream" {
+		if respBody, resp.Body, err = readAll(resp.Body); err != nil {
+			return nil, err
+		}
+	}
+	checkContract(c.t, req, reqBody, resp, respBody, c.validRequests)
+	return resp, nil
+}
+
+// readAll empties a body and gives its bytes, and another body with the same.
+func readAll(body io.ReadCloser) ([]byte, io.ReadCloser, error) {
+	data, err := io.ReadAll(body)
+	return data, io.NopCloser(bytes.NewReader(data)), errors.Join(err, body.Close())
+}
+
+// checkContract fails the test if the answer is not what openapi.yaml says of the route, or, with validRequest,
+// if the request is not.
+func checkContract(t testing.TB, req *http.Request, reqBody []byte, resp *http.Response, respBody []byte, validRequest bool) {
+	t.Helper()
+	if err := openContract(t).fault(req, reqBody, resp, respBody, validRequest); err != nil {
+		t.Errorf("%s %s: %d breaks the contract:\n%v\nrequest: %.2000s\nanswer: %.2000s",
+			req.Method, req.URL.Path, resp.StatusCode, err, reqBody, respBody)
+	}
+}
+
+// checkSchema fails the test if data is not JSON that fits the named schema of openapi.yaml, such as Order for
+// the data of a server-sent event or BoardMessage for a WebSocket frame.
+func checkSchema(t testing.TB, name string, data []byte) {
+	t.Helper()
+	if err := openContract(t).schemaFault("#/components/schemas/"+name, data); err != nil {
+		t.Errorf("not a valid %s:\n%v\n%.2000s", name, err, data)
+	}
+}
+
+func (c *contract) fault(req *http.Request, reqBody []byte, resp *http.Response, respBody []byte, validRequest bool) error {
+	route, vars, err := c.router.FindRoute(req)
+	if err != nil {
+		return c.undocumentedFault(req, resp, respBody, validRequest)
+	}
+	input := &openapi3filter.RequestValidationInput{Request: req, PathParams: vars, Route: route, Options: &openapi3filter.Options{
+		AuthenticationFunc:  openapi3filter.NoopAuthenticationFunc,
+		MultiError:          true,
+		SkipSettingDefaults: true,
+		ExcludeRequestBody:  true,
+		ExcludeResponseBody: true,
+	}}
+	err = c.answerFault(input, resp, respBody)
+	if validRequest {
+		err = errors.Join(err, c.requestFault(input, reqBody))
+	}
+	return err
+}
+
+func (c *contract) answerFault(input *openapi3filter.RequestValidationInput, resp *http.Response, body []byte) error {
+	status := strconv.Itoa(resp.StatusCode)
+	ref := input.Route.Operation.Responses.Value(status)
+	if ref == nil {
+		return fmt.Errorf("status %s is not documented", status)
+	}
+	err := openapi3filter.ValidateResponse(context.Background(), &openapi3filter.ResponseValidationInput{
+		RequestValidationInput: input, Status: resp.StatusCode, Header: resp.Header, Options: input.Options,
+	})
+	at := ref.Ref
+	if at == "" {
+		at = operationPointer(input.Route) + "/responses/" + status
+	}
+	err = errors.Join(err, c.bodyFault(at, ref.Value.Content, resp.Header, body))
+	if mediaType(resp.Header) == problemJSON {
+		err = errors.Join(err, problemFault(resp.StatusCode, body))
+	}
+	return err
+}
+
+func (c *contract) requestFault(input *openapi3filter.RequestValidationInput, body []byte) error {
+	err := openapi3filter.ValidateRequest(context.Background(), input)
+	ref := input.Route.Operation.RequestBody
+	if len(body) == 0 && (ref == nil || !ref.Value.Required) {
+		return err
+	}
+	if ref == nil {
+		return errors.Join(err, errors.New("a request body is not documented"))
+	}
+	return errors.Join(err, c.bodyFault(operationPointer(input.Route)+"/requestBody", ref.Value.Content, input.Request.Header, body))
+}
+
+// undocumentedFault lets pages and their files be, which are outside the API; whatever else is refused there
+// must be refused with a problem.
+func (c *contract) undocumentedFault(req *http.Request, resp *http.Response, body []byte, validRequest bool) error {
+	media := mediaType(resp.Header)
+	api := strings.HasPrefix(req.URL.Path, "/v1/")
+	switch {
+	case api && validRequest:
+		return errors.New("a valid request goes to a documented route")
+	case req.Method == http.MethodHead, !api && (resp.StatusCode < 400 || media == "text/html"):
+		return nil
+	case resp.StatusCode < 400 || media != problemJSON:
+		return fmt.Errorf("an unknown route answers %d %q, not a problem", resp.StatusCode, media)
+	case resp.StatusCode == http.StatusMethodNotAllowed && resp.Header.Get("Allow") == "":
+		return errors.New("405 without Allow")
+	}
+	return errors.Join(c.schemaFault("#/components/schemas/Problem", body), problemFault(resp.StatusCode, body))
+}
+
+const problemJSON = "application/problem+json"
+
+// problemFault checks what a schema cannot say of a problem: that it agrees with itself and with its answer.
+func problemFault(status int, body []byte) error {
+	var p struct {
+		Type, Code string
+		Status     int
+	}
+	if err := json.Unmarshal(body, &p); err != nil {
+		return err
+	}
+	if p.Type != "/problems/"+p.Code || p.Status != status {
+		return fmt.Errorf("problem %q of type %q says %d in an answer of %d", p.Code, p.Type, p.Status, status)
+	}
+	return nil
+}
+
+// bodyFault checks a body against the content at a JSON Pointer. A media type without a schema is not looked into.
+func (c *contract) bodyFault(at string, content openapi3.Content, header http.Header, body []byte) error {
+	if len(content) == 0 && len(body) == 0 {
+		return nil
+	}
+	media := mediaType(header)
+	documented := content[media]
+	if documented == nil {
+		return fmt.Errorf("content type %q is not documented", header.Get("Content-Type"))
+	}
+	if documented.Schema == nil {
+		return nil
+	}
+	return c.schemaFault(at+"/content/"+escapePointer(media)+"/schema", body)
+}
+
+func (c *contract) schemaFault(at string, data []byte) error {
+	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(data))
+	if err != nil {
+		return fmt.Errorf("not JSON: %w", err)
+	}
+	schema, err := c.schema(at)
+	if err != nil {
+		return err
+	}
+	var invalid *jsonschema.ValidationError
+	if err := schema.Validate(value); !errors.As(err, &invalid) {
+		return err
+	}
+	return errors.Join(leaves(invalid)...)
+}
+
+func (c *contract) schema(at string) (*jsonschema.Schema, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if schema := c.compiled[at]; schema != nil {
+		return schema, nil
+	}
+	schema, err := c.compiler.Compile(contractURL + at)
+	if err != nil {
+		return nil, err
+	}
+	c.compiled[at] = schema
+	return schema, nil
+}
+
+// leaves are the faults themselves, without the schemas that they lie in. Beside any other fault
+// unevaluatedProperties complains of every field: that is left out.
+func leaves(invalid *jsonschema.ValidationError) []error {
+	if len(invalid.Causes) == 0 {
+		return []error{invalid}
+	}
+	isFault := func(cause *jsonschema.ValidationError) bool {
+		_, unevaluated := cause.ErrorKind.(*kind.FalseSchema)
+		return !unevaluated
+	}
+	anyFault := slices.ContainsFunc(invalid.Causes, isFault)
+	var faults []error
+	for _, cause := range invalid.Causes {
+		if isFault(cause) || !anyFault {
+			faults = append(faults, leaves(cause)...)
+		}
+	}
+	return faults
+}
+
+func mediaType(header http.Header) string {
+	media, _, _ := mime.ParseMediaType(header.Get("Content-Type"))
+	return media
+}
+
+func operationPointer(r *routers.Route) string {
+	return "#/paths/" + escapePointer(r.Path) + "/" + strings.ToLower(r.Method)
+}
+
+func escapePointer(token string) string {
+	return url.PathEscape(strings.NewReplacer("~", "~0", "/", "~1").Replace(token))
+}
+
+func TestContractDocument(t *testing.T) {
+	t.Parallel()
+	c := openContract(t) // which validates the document with its examples
+	if !strings.HasPrefix(c.doc.OpenAPI, "3.1.") {
+		t.Errorf("openapi %s, want 3.1", c.doc.OpenAPI)
+	}
+	for name := range c.doc.Components.Schemas {
+		if _, err := c.schema("#/components/schemas/" + name); err != nil {
+			t.Errorf("schema %s: %v", name, err)
+		}
+	}
+	if err := c.doc.WalkSchemas(func(at string, ref *openapi3.SchemaRef) error {
+		s := ref.Value
+		refines := ref.Ref != "" || strings.HasSuffix(at, "Fields") || strings.HasSuffix(at, "/if") || strings.Contains(at, "/allOf/")
+		closed := isFalse(s.AdditionalProperties) || isFalse(s.UnevaluatedProperties)
+		if len(s.Properties) > 0 && !refines && !closed {
+			t.Errorf("%s lets unknown fields pass", at)
+		}
+		return nil
+	}); err != nil {
+		t.Error(err)
+	}
+	problem := c.doc.Components.Schemas["Problem"].Value
+	var codes []any
+	for _, row := range regexp.MustCompile("(?m)^\\| `([a-z_]+)` \\|").FindAllStringSubmatch(problem.Description, -1) {
+		codes = append(codes, row[1])
+	}
+	if !slices.Equal(codes, problem.Properties["code"].Value.Enum) {
+		t.Errorf("the table of codes is\n%v, the enum\n%v", codes, problem.Properties["code"].Value.Enum)
+	}
+}
+
+func isFalse(s openapi3.BoolSchema) bool { return s.Has != nil && !*s.Has }
+
+func TestContractRoutes(t *testing.T) {
+	t.Parallel()
+	doc := openContract(t).doc
+	want := strings.Fields(`GET/healthz GET/metrics GET/openapi.yaml GET/readyz GET/v1/stores
+		GET/v1/stores/{store} GET/v1/stores/{store}/board GET/v1/stores/{store}/board/live GET/v1/stores/{store}/menu
+		GET/v1/stores/{store}/orders GET/v1/stores/{store}/orders/{id} GET/v1/stores/{store}/orders/{id}/live
+		GET/v1/stores/{store}/slots PATCH/v1/stores/{store} POST/v1/stores/{store}/commands
+		POST/v1/stores/{store}/orders POST/v1/stores/{store}/orders/{id}/cancel
+		POST/v1/stores/{store}/orders/{id}/payment POST/v1/stores/{store}/quotes PUT/v1/stores/{store}/menu`)
+	var got []string
+	for path, item := range doc.Paths.Map() {
+		for method, op := range item.Operations() {
+			got = append(got, method+path)
+			t.Run(method+path, func(t *testing.T) { checkProblems(t, path, item, op) })
+		}
+	}
+	if slices.Sort(got); !slices.Equal(got, want) {
+		t.Errorf("documented are\n%v, want\n%v", got, want)
+	}
+}
+
+// checkProblems asks of an operation every problem that its kind can answer, and that each says so as a problem.
+func checkProblems(t *testing.T, path string, item *openapi3.PathItem, op *openapi3.Operation) {
+	want := []int{429, 500}
+	if strings.HasPrefix(path, "/v1/") {
+		want = append(want, 503)
+	}
+	if op.Security != nil {
+		want = append(want, 401, 403)
+	}
+	if op.RequestBody != nil {
+		want = append(want, 400, 413, 415, 422)
+	}
+	for _, p := range slices.Concat(item.Parameters, op.Parameters) {
+		want = append(want, map[string][]int{"path": {404}, "query": {400}}[p.Value.In]...)
+		want = append(want, map[string][]int{"Idempotency-Key": {400, 422}, "If-Match": {412, 428}}[p.Value.Name]...)
+	}
+	for _, status := range want {
+		if op.Responses.Status(status) == nil {
+			t.Errorf("%d is not documented", status)
+		}
+	}
+	for status, ref := range op.Responses.Map() {
+		if status >= "400" && (len(ref.Value.Content) != 1 || ref.Value.Content[problemJSON] == nil) {
+			t.Errorf("%s is not answered with a problem", status)
+		}
+		if wait := ref.Value.Headers["Retry-After"]; (status == "429" || status == "503") && (wait == nil || !wait.Value.Required) {
+			t.Errorf("%s does not require Retry-After", status)
+		}
+	}
+}
+
+func TestContractFaults(t *testing.T) {
+	t.Parallel()
+	c := openContract(t)
+	const order = "/v1/stores/ferry-building/orders/019ab6c0-5f00-7abc-8def-0123456789ab"
+	placed, place := contractExample(t, "PlacedOrder"), contractExample(t, "PlaceOrder")
+	lost := `{"type":"/problems/not_found","title":"Not found","status":404,"detail":"","code":"not_found"}`
+	busy := strings.NewReplacer("not_found", "rate_limited", "404", "429").Replace(lost)
+	located := http.Header{"Content-Type": {"application/json"}, "Location": {order}}
+	problem := http.Header{"Content-Type": {problemJSON}}
+	for name, x := range map[string]struct {
+		target, request string
+		status          int
+		header          http.Header
+		body, want      string
+	}{
+		"as documented":        {"POST /v1/stores/x/orders", place, 201, located, placed, ""},
+		"undocumented field":   {"POST /v1/stores/x/orders", place, 201, located, strings.Replace(placed, `{`, `{"x":1,`, 1), "/x"},
+		"null for absent":      {"POST /v1/stores/x/orders", place, 201, located, strings.Replace(placed, `"tip":200`, `"tip":null`, 1), "/tip"},
+		"time with an offset":  {"POST /v1/stores/x/orders", place, 201, located, strings.ReplaceAll(placed, "05:00Z", "05:00+00:00"), "Z$"},
+		"missing header":       {"POST /v1/stores/x/orders", place, 202, problem, placed, "Location"},
+		"token shown again":    {"GET " + order, "", 200, http.Header{"Content-Type": {"application/json"}, "Etag": {`"1"`}}, placed, "/token"},
+		"weak ETag":            {"GET " + order, "", 200, http.Header{"Content-Type": {"application/json"}, "Etag": {`W/"1"`}}, placed, "ETag"},
+		"status":               {"GET " + order, "", 409, problem, lost, "409 is not documented"},
+		"content type":         {"GET " + order, "", 404, http.Header{"Content-Type": {"application/json"}}, lost, "content type"},
+		"not JSON":             {"GET " + order, "", 404, problem, "oops", "not JSON"},
+		"code of another":      {"GET " + order, "", 403, problem, lost, "/code"},
+		"type of another":      {"GET " + order, "", 404, problem, strings.Replace(lost, "/not_found", "/gone", 1), "/problems/gone"},
+		"without Retry-After":  {"GET " + order, "", 429, problem, busy, "Retry-After"},
+		"page for a problem":   {"GET /v1/nowhere", "-", 404, http.Header{"Content-Type": {"text/html"}}, "oops", "not a problem"},
+		"unknown route":        {"GET /v1/nowhere", "-", 404, problem, lost, ""},
+		"shop page":            {"GET /", "", 200, http.Header{"Content-Type": {"text/html"}}, "<!doctype html>", ""},
+		"live stream":          {"GET " + order + "/live?token=fpo_x", "", 200, http.Header{"Content-Type": {"text/event-stream"}}, "", ""},
+		"valid request not":    {"POST /v1/stores/x/orders", `{}`, 201, located, placed, "customer"},
+		"limit out of range":   {"GET /v1/stores?limit=201", "", 404, problem, lost, "limit"},
+		"request out of order": {"GET /v1/stores/Not_A_Slug/board", "", 404, problem, lost, "store"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			method, target, _ := strings.Cut(x.target, " ")
+			req := httptest.NewRequest(method, target, nil)
+			req.Header.Set("Content-Type", "application/json")
+			req.Header.Set("Idempotency-Key", "k")
+			resp := &http.Response{StatusCode: x.status, Header: x.header}
+			err := c.fault(req, []byte(strings.Trim(x.request, "-")), resp, []byte(x.body), x.request != "-")
+			if got := fmt.Sprint(err); (err == nil) != (x.want == "") || !strings.Contains(got, x.want) {
+				t.Errorf("got %v, want %q", err, x.want)
+			}
+		})
+	}
+}
+
+// contractExample is the JSON of an example of the document.
+func contractExample(t *testing.T, name string) string {
+	t.Helper()
+	data, err := json.Marshal(openContract(t).doc.Components.Examples[name].Value.Value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+// failures is a test that only notes whether it failed.
+type failures struct {
+	testing.TB
+	failed bool
+}
+
+func (f *failures) Errorf(string, ...any) { f.failed = true }
+
+func TestContractClient(t *testing.T) {
+	t.Parallel()
+	menu := contractExample(t, "Menu")
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("ETag", r.URL.Query().Get("etag"))
+		_, _ = io.WriteString(w, menu)
+	}))
+	t.Cleanup(server.Close)
+	for etag, fails := range map[string]bool{`"v1"`: false, `W/"v1"`: true} {
+		f := &failures{TB: t}
+		resp, err := contractClient(f, true).Get(server.URL + "/v1/stores/x/menu?etag=" + url.QueryEscape(etag))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if body, _, err := readAll(resp.Body); err != nil || string(body) != menu || f.failed != fails {
+			t.Errorf("ETag %s: failed %v, want %v; body %s, %v", etag, f.failed, fails, body, err)
+		}
+	}
+	checkSchema(t, "Menu", []byte(menu))
+	f := &failures{TB: t}
+	if checkSchema(f, "BoardMessage", []byte(`{"heartbeat": false}`)); !f.failed {
+		t.Error("a false heartbeat passes")
+	}
+}

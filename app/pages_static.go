@@ -1,0 +1,71 @@
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"io/fs"
+	"net/http"
+	"path"
+	"strings"
+	"time"
+)
+
+//go:embed static
+var staticTree embed.FS
+
+// staticFile is one embedded file with its hash.
+type staticFile struct {
+	body []byte
+	etag string
+	mime string
+}
+
+// staticFiles are all files under static/ by their path below it.
+var staticFiles = loadStatic(staticTree)
+
+// The types are named here because the machine's own table may lack or differ on them.
+var staticTypes = map[string]string{
+	".css": "text/css; charset=utf-8",
+	".js":  "text/javascript; charset=utf-8",
+	".svg": "image/svg+xml",
+}
+
+func loadStatic(tree fs.FS) map[string]staticFile {
+	files := map[string]staticFile{}
+	err := fs.WalkDir(tree, "static", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		body, err := fs.ReadFile(tree, name)
+		if err != nil {
+			return err
+		}
+		sum := sha256.Sum256(body)
+		files[strings.TrimPrefix(name, "static/")] = staticFile{
+			body: body,
+			etag: `"` + hex.EncodeToString(sum[:12]) + `"`,
+			mime: staticTypes[path.Ext(name)],
+		}
+		return nil
+	})
+	if err != nil {
+		panic(err) // the tree is inside the program: this cannot happen to one that was built
+	}
+	return files
+}
+
+// serveStatic answers /static/*. Names carry no hash, so browsers ask each time and mostly hear 304.
+func serveStatic(w http.ResponseWriter, r *http.Request) {
+	file, known := staticFiles[strings.TrimPrefix(r.URL.Path, "/static/")]
+	if !known {
+		http.NotFound(w, r)
+		return
+	}
+	w.Header().Set("Content-Type", file.mime)
+	w.Header().Set("ETag", file.etag)
+	w.Header().Set("Cache-Control", "no-cache")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(file.body))
+}

@@ -1,0 +1,226 @@
+package main
+
+import (
+	"bytes"
+	"embed"
+	"fmt"
+	"html/template"
+	"io"
+	"strings"
+	"time"
+)
+
+//go:embed templates/*.html
+var templateFiles embed.FS
+
+// pages holds every page, parsed once; a broken template stops the start.
+var pages = template.Must(template.New("").Funcs(template.FuncMap{
+	"anchor": anchor,
+}).ParseFS(templateFiles, "templates/*.html"))
+
+// renderPage writes the named page. Nothing is written when the template fails,
+// so that the caller can still answer with the error page.
+func renderPage(w io.Writer, name string, data any) error {
+	var page bytes.Buffer
+	if err := pages.ExecuteTemplate(&page, name, data); err != nil {
+		return fmt.Errorf("render page %s: %w", name, err)
+	}
+	_, err := page.WriteTo(w)
+	return err
+}
+
+// head is what every page's <head> needs. Script names a module under /static/, empty for none.
+type head struct {
+	Title  string
+	Script string
+}
+
+// storeView is a store as the pages show it. Times are shown in Timezone.
+type storeView struct {
+	Slug, Name, Address  string
+	Timezone, Currency   string
+	OpenNow, Accepting   bool
+	PausedUntil, OpensAt time.Time // zero when not paused, or when no opening is known
+	WaitMinutes          int
+}
+
+// storesPage is the chooser ("stores").
+type storesPage struct {
+	head
+	Query  string
+	Stores []storeView
+	Next   string // cursor of the next page, empty on the last
+	After  bool   // this is not the first page
+}
+
+// menuPage is a store's menu ("menu").
+type menuPage struct {
+	head
+	Store      storeView
+	Categories []categoryView
+}
+
+type categoryView struct {
+	Name  string
+	Items []itemView
+}
+
+// itemView is an item on the printed menu; what can be chosen of it, the script reads from the API.
+type itemView struct {
+	ID, Name, Description string
+	Image                 string // a path under /static/art/, empty for the fallback
+	From                  int64  // lowest price in minor units
+	Sizes                 int
+	Currency              string
+	Available             bool
+	Back                  string // "back at 3:15 pm", empty when nobody knows
+}
+
+// orderPage is a customer's status page ("order"). The order itself needs its token, which only the script has.
+type orderPage struct {
+	head
+	Store storeView
+	Order string
+}
+
+// boardPage is a store's board ("board").
+type boardPage struct {
+	head
+	Store storeView
+}
+
+// signInPage is the staff's door ("sign-in"). Fault is empty at the first try; Wait is in seconds when throttled.
+type signInPage struct {
+	head
+	Name  string
+	Fault string
+	Wait  int
+}
+
+// staffPage is the staff home ("staff").
+type staffPage struct {
+	head
+	Name        string
+	DeadLetters int
+	Stores      []storeView
+	Query       string
+	Next        string
+}
+
+// storyPage tells all that happened to one order ("story"), oldest first.
+type storyPage struct {
+	head
+	Store   storeView
+	Order   string
+	Number  int
+	Status  string
+	Total   string
+	Entries []storyEntry
+}
+
+// storyEntry is one thing that happened. Kind is request, state, charge, job or notification.
+type storyEntry struct {
+	At     time.Time
+	Kind   string
+	Title  string
+	Detail string
+}
+
+// faultPage is every page that could not be shown ("fault").
+type faultPage struct {
+	head
+	Status    int
+	Words     string
+	RequestID string
+}
+
+// Drawing is the picture of an item: the one its menu names, else the one called like the item or like
+// a word of its id ("oat-latte" is drawn as a latte), else a paper cup.
+func (i itemView) Drawing() string {
+	names := append([]string{i.ID}, strings.Split(i.ID, "-")...)
+	if named, ours := strings.CutPrefix(i.Image, "/static/art/"); ours {
+		names = append([]string{strings.TrimSuffix(named, ".svg")}, names...)
+	}
+	for _, name := range names {
+		if _, drawn := staticFiles["art/"+name+".svg"]; drawn {
+			return "/static/art/" + name + ".svg"
+		}
+	}
+	return "/static/art/cup.svg"
+}
+
+// Price is "$4.50", or "from $4.50" when it depends on the size.
+func (i itemView) Price() string {
+	price := money(i.From, i.Currency)
+	if i.Sizes > 1 {
+		return "from " + price
+	}
+	return price
+}
+
+// State is a word for the style sheet: open, paused or closed.
+func (s storeView) State() string {
+	switch {
+	case !s.PausedUntil.IsZero():
+		return "paused"
+	case s.OpenNow && s.Accepting:
+		return "open"
+	default:
+		return "closed"
+	}
+}
+
+// Words says in one line whether the store takes orders and how long they take.
+func (s storeView) Words() string {
+	switch s.State() {
+	case "paused":
+		return "Taking a short break until " + clock(s.PausedUntil, s.Timezone)
+	case "open":
+		if s.WaitMinutes < 1 {
+			return "Open now, no wait"
+		}
+		return fmt.Sprintf("Open now, about %d min", s.WaitMinutes)
+	}
+	if s.OpensAt.IsZero() {
+		return "Closed now"
+	}
+	return "Closed, opens " + s.Opens()
+}
+
+// Opens is when a closed store opens next, empty when nobody knows.
+func (s storeView) Opens() string {
+	if s.OpensAt.IsZero() {
+		return ""
+	}
+	return moment(s.OpensAt, time.Now(), s.Timezone)
+}
+
+// PausedAgain is when a paused store takes orders again.
+func (s storeView) PausedAgain() string { return clock(s.PausedUntil, s.Timezone) }
+
+// Symbol, Digits and Tips give the script what it needs to write money as the server does.
+func (s storeView) Symbol() string { return currencyOf(s.Currency).symbol }
+
+// Digits is the number of decimal places of the store's currency.
+func (s storeView) Digits() int { return currencyOf(s.Currency).digits }
+
+// Tips are the amounts offered, in minor units, parted by commas.
+func (s storeView) Tips() string {
+	if s.Digits() == 0 {
+		return "50,100,200"
+	}
+	unit := 1
+	for range s.Digits() {
+		unit *= 10
+	}
+	return fmt.Sprintf("%d,%d,%d", unit/2, unit, 2*unit)
+}
+
+// Time is the entry's time of day to the millisecond, which is how causes are told from effects.
+func (e storyEntry) Time() string { return e.At.UTC().Format("15:04:05.000") }
+
+// Stamp is the entry's time for machines.
+func (e storyEntry) Stamp() string { return e.At.UTC().Format(time.RFC3339Nano) }
+
+// Day is the entry's date.
+func (e storyEntry) Day() string { return e.At.UTC().Format("2 January 2006") }

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"strconv"
+	"strings"
+	"time"
+)
+
+type currency struct {
+	symbol string
+	digits int
+}
+
+var currencies = map[string]currency{
+	"USD": {"$", 2}, "CAD": {"CA$", 2}, "AUD": {"A$", 2}, "NZD": {"NZ$", 2}, "SGD": {"S$", 2},
+	"EUR": {"€", 2}, "GBP": {"£", 2}, "CNY": {"CN¥", 2}, "INR": {"₹", 2}, "MXN": {"MX$", 2},
+	"JPY": {"¥", 0}, "KRW": {"₩", 0}, "VND": {"₫", 0}, "CLP": {"CLP\u00a0", 0}, "ISK": {"ISK\u00a0", 0},
+	"KWD": {"KWD\u00a0", 3}, "BHD": {"BHD\u00a0", 3}, "OMR": {"OMR\u00a0", 3}, "JOD": {"JOD\u00a0", 3},
+}
+
+func currencyOf(code string) currency {
+	if c, known := currencies[code]; known {
+		return c
+	}
+	return currency{code + "\u00a0", 2}
+}
+
+// money writes an amount in minor units: $1,234.50, ¥500. static/money.js writes the same.
+func money(minor int64, code string) string {
+	c := currencyOf(code)
+	sign, digits := "", strconv.FormatInt(minor, 10)
+	if minor < 0 {
+		sign, digits = "−", digits[1:]
+	}
+	if len(digits) <= c.digits {
+		digits = strings.Repeat("0", c.digits-len(digits)+1) + digits
+	}
+	whole, rest := digits[:len(digits)-c.digits], digits[len(digits)-c.digits:]
+	for at := len(whole) - 3; at > 0; at -= 3 {
+		whole = whole[:at] + "," + whole[at:]
+	}
+	if rest != "" {
+		rest = "." + rest
+	}
+	return sign + c.symbol + whole + rest
+}
+
+// clock is a time of day at a store: 3:15 pm.
+func clock(at time.Time, zone string) string {
+	return at.In(location(zone)).Format("3:04 pm")
+}
+
+// moment is a clock time with as much of the date as is needed: 3:15 pm, tomorrow 7:00 am, Mon 7:00 am.
+func moment(at, now time.Time, zone string) string {
+	at, now = at.In(location(zone)), now.In(location(zone))
+	switch at.Format(time.DateOnly) {
+	case now.Format(time.DateOnly):
+		return at.Format("3:04 pm")
+	case now.AddDate(0, 0, 1).Format(time.DateOnly):
+		return at.Format("tomorrow 3:04 pm")
+	}
+	return at.Format("Mon 3:04 pm")
+}
+
+// back says when something sold out can be had again; empty when nobody knows.
+func back(at, now time.Time, zone string) string {
+	if at.IsZero() {
+		return ""
+	}
+	words := moment(at, now, zone)
+	if words[0] >= '0' && words[0] <= '9' {
+		words = "at " + words
+	}
+	return "back " + words
+}
+
+func location(zone string) *time.Location {
+	loc, err := time.LoadLocation(zone)
+	if err != nil {
+		return time.UTC
+	}
+	return loc
+}
+
+// anchor makes an id of a category's name.
+func anchor(name string) string {
+	return "part-" + strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z', r >= '0' && r <= '9':
+			return r
+		case r >= 'A' && r <= 'Z':
+			return r + 'a' - 'A'
+		}
+		return '-'
+	}, name)
+}

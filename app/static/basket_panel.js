@@ -1,0 +1,174 @@
+// The basket as a slip of paper: at the side of a wide screen, a sheet on a small one.
+import { MOST_OF_A_LINE } from './basket.js';
+import { unitWords } from './choices.js';
+import { closable, fill, flag, h, one, say, stepper } from './dom.js';
+import { minorOf, money } from './money.js';
+import { quoter } from './quotes.js';
+
+const sheet = one('#basket-sheet');
+const wide = matchMedia('(min-width: 70rem)');
+
+/**
+ * basketPanel draws the basket. menu() is the menu as it is known; edit(at) opens the item sheet for a line. The panel's
+ * quote is what the server last said of exactly what is in the basket, undefined while it is being asked.
+ */
+export function basketPanel(store, basket, { menu, edit }) {
+  const panel = { quote: undefined, gone: new Map(), watch: undefined, draw, open, close: () => sheet.close() };
+  const ask = quoter(store, answered);
+  const askRest = quoter(store, (answer) => answer.state === 'priced' && totals(answer.quote));
+
+  function draw() {
+    const empty = basket.lines.length === 0;
+    one('#basket-empty').hidden = !empty;
+    one('#basket-foot').hidden = empty;
+    fill(one('#basket-lines'), basket.lines.map((line, at) => lineOf(line, at)));
+    drawTips(basket);
+    bar();
+  }
+
+  function lineOf(line, at) {
+    const item = menu()?.categories.flatMap((category) => category.items).find((each) => each.id === line.item);
+    const words = item ? lineWords(item, line) : { name: line.item, options: '' };
+    const steps = stepper(`Number of ${words.name}`, (by) => {
+      if (line.quantity + by < 1) basket.remove(at);
+      else basket.replace(at, { ...line, quantity: line.quantity + by });
+    });
+    steps.set(line.quantity, true, line.quantity < MOST_OF_A_LINE);
+    const fault = panel.gone.get(at);
+    return h('li', { class: 'line', 'data-gone': Boolean(fault), 'data-line': at },
+      h('span', { class: 'line-name' }, words.name),
+      h('span', { class: 'line-price' }, panel.quote ? money(panel.quote.lines[at].total) : ''),
+      words.options && h('span', { class: 'line-options' }, words.options),
+      line.note && h('span', { class: 'line-note' }, `“${line.note}”`),
+      fault && h('p', { class: 'fault' }, fault),
+      h('div', { class: 'line-acts' }, steps.element, h('span', null,
+        item && h('button', { type: 'button', class: 'quiet', 'aria-label': `Edit ${words.name}`, onclick: () => edit(at) }, 'Edit'),
+        h('button', { type: 'button', class: 'quiet', 'aria-label': `Remove ${words.name}`, onclick: () => basket.remove(at) }, 'Remove'))));
+  }
+
+  function answered(answer) {
+    one('#sums').setAttribute('aria-busy', String(answer.state === 'asking'));
+    panel.quote = answer.quote;
+    if (answer.state === 'asking') return panel.watch?.();
+    panel.gone = answer.state === 'refused' ? faultsByLine(answer.problem) : new Map();
+    draw();
+    say(one('#basket-notice'), noticeWords(answer, panel.gone, () => basket.remove(...panel.gone.keys())), { bad: true });
+    one('#to-checkout').disabled = answer.state !== 'priced';
+    if (answer.quote) totals(answer.quote);
+    else rest();
+    panel.watch?.();
+  }
+
+  // What is left beside the sold-out lines still has a price worth knowing.
+  function rest() {
+    const lines = basket.lines.filter((_, at) => !panel.gone.has(at));
+    if (panel.gone.size && lines.length) askRest({ fulfilment: 'pickup', lines, tip: basket.tip });
+    else fill(one('#sums'));
+  }
+
+  function totals(quote) {
+    fill(one('#sums'), sums(quote));
+    one('#sums').setAttribute('aria-busy', 'false');
+    bar();
+  }
+
+  function bar() {
+    one('#basket-bar').hidden = basket.lines.length === 0;
+    one('#basket-count').textContent = `${basket.count()} ${basket.count() === 1 ? 'piece' : 'pieces'}`;
+    one('#basket-total').textContent = panel.quote ? money(panel.quote.total) : '';
+  }
+
+  function open() {
+    if (wide.matches) return one('#basket-title').focus();
+    if (!sheet.open) sheet.showModal();
+  }
+
+  basket.watch(() => {
+    panel.gone = new Map();
+    panel.quote = undefined;
+    draw();
+    askRest(null);
+    say(one('#basket-notice'), '');
+    ask(basket.lines.length ? { fulfilment: 'pickup', lines: basket.lines, tip: basket.tip } : null);
+    panel.watch?.();
+  });
+  wireTips(basket);
+  place();
+  wide.addEventListener('change', place);
+  one('#basket-open').addEventListener('click', open);
+  one('#basket-close').addEventListener('click', () => sheet.close());
+  closable(sheet);
+  panel.refresh = () => { draw(); if (basket.lines.length) ask({ fulfilment: 'pickup', lines: basket.lines, tip: basket.tip }); };
+  return panel;
+}
+
+function place() {
+  if (wide.matches) sheet.close();
+  (wide.matches ? one('#side') : sheet).append(one('#basket'));
+}
+
+function lineWords(item, line) {
+  const options = item.option_groups.flatMap((group) => group.options);
+  const words = (line.options ?? []).map((named) => unitWords(options.find((option) => option.id === named.id)?.name ?? named.id, named.units));
+  const size = item.sizes.find((each) => each.id === line.size)?.name;
+  return { name: item.name, options: [size, ...words].filter(Boolean).join(', ') };
+}
+
+/** sums are the rows of a quote or an order under its lines. */
+export function sums(priced) {
+  const rows = [['Subtotal', priced.subtotal], ['Discount', -priced.discount], ['Tax', priced.tax], ['Tip', priced.tip]];
+  return [
+    ...rows.filter(([name, amount]) => amount !== 0 || name === 'Subtotal').map(([name, amount]) => h('div', null, h('dt', null, name), h('dd', null, money(amount)))),
+    h('div', { class: 'total' }, h('dt', null, 'Total'), h('dd', null, money(priced.total))),
+  ];
+}
+
+function faultsByLine(problem) {
+  const faults = new Map();
+  for (const error of problem.errors) {
+    const at = /^\/lines\/(\d+)/.exec(error.pointer)?.[1];
+    if (at !== undefined) faults.set(Number(at), [faults.get(Number(at)), sentence(error.detail)].filter(Boolean).join('. '));
+  }
+  return faults;
+}
+
+const sentence = (words) => words[0].toUpperCase() + words.slice(1);
+
+function noticeWords(answer, gone, remove) {
+  if (answer.state === 'unreachable') return 'We cannot reach the shop for prices. Your basket is kept; try again in a moment.';
+  if (answer.state !== 'refused') return '';
+  if (!gone.size) return answer.problem.errors.map((error) => sentence(error.detail)).join('. ') || answer.problem.message;
+  const words = gone.size === 1 ? 'One thing in your basket cannot be had any more.' : `${gone.size} things in your basket cannot be had any more.`;
+  return [words, h('div', { class: 'acts' }, h('button', { type: 'button', class: 'button', onclick: remove }, gone.size === 1 ? 'Remove it' : 'Remove them'))];
+}
+
+let otherTip = false;
+
+function drawTips(basket) {
+  const amounts = (document.body.dataset.tips ?? '').split(',').map(Number);
+  const other = otherTip || ![0, ...amounts].includes(basket.tip);
+  const pill = (words, amount, checked, act) => h('label', { class: 'pill' },
+    h('input', { type: 'radio', name: 'tip', checked, onchange: act, value: amount }), h('span', null, words));
+  const chosen = document.activeElement?.name === 'tip' ? document.activeElement.value : undefined;
+  fill(one('#tips'),
+    pill('None', 0, !other && basket.tip === 0, () => choose(basket, 0)),
+    amounts.map((amount) => pill(money(amount), amount, !other && basket.tip === amount, () => choose(basket, amount))),
+    pill('Other', 'other', other, () => { otherTip = true; drawTips(basket); one('#tip-amount').focus(); }));
+  one('#tip-other').hidden = !other;
+  if (chosen !== undefined) one(`#tips input[value="${chosen}"]`)?.focus();
+}
+
+function choose(basket, amount) {
+  otherTip = false;
+  one('#tip-amount').value = '';
+  basket.tipWith(amount);
+}
+
+function wireTips(basket) {
+  const amount = one('#tip-amount');
+  amount.addEventListener('change', () => {
+    const tip = amount.value.trim() === '' ? 0 : minorOf(amount.value);
+    amount.setAttribute('aria-invalid', String(Number.isNaN(tip)));
+    if (!Number.isNaN(tip)) basket.tipWith(tip);
+  });
+}

@@ -1,0 +1,95 @@
+// A store's menu page: items open, the basket fills, what is sold out shows at once.
+import { call } from './api.js';
+import { openBasket } from './basket.js';
+import { basketPanel } from './basket_panel.js';
+import { checkout } from './checkout.js';
+import { all, fill, flag, h, one } from './dom.js';
+import { openItem } from './item.js';
+import { kept } from './keep.js';
+import { DAY, back, moment } from './times.js';
+
+const { store } = document.body.dataset;
+const AGAIN = 30_000; // how often an open page looks for what has changed
+
+let menu;
+let shop;
+const basket = openBasket(store);
+const panel = basketPanel(store, basket, { menu: () => menu, edit });
+checkout(store, basket, panel, () => shop);
+
+const cardOf = (id) => one(`.item[data-item="${CSS.escape(id)}"]`);
+const itemOf = (id) => menu?.categories.flatMap((category) => category.items).find((item) => item.id === id);
+const drawingOf = (id) => one('img', cardOf(id) ?? document)?.getAttribute('src') ?? '/static/art/cup.svg';
+
+async function look() {
+  try {
+    [menu, shop] = await Promise.all([call('GET', `/v1/stores/${store}/menu`), call('GET', `/v1/stores/${store}`)]);
+  } catch {
+    return; // the printed menu stays; the next look comes soon
+  }
+  menu.categories.flatMap((category) => category.items).forEach(mark);
+  banner();
+}
+
+function mark(item) {
+  const card = cardOf(item.id);
+  if (!card) return;
+  flag(card, 'data-sold-out', !item.available);
+  const words = item.available ? '' : ['Sold out', back(item.available_from)].filter(Boolean).join(', ');
+  if (one('.item-sold-out', card).textContent !== words) one('.item-sold-out', card).textContent = words;
+}
+
+function banner() {
+  const place = one('#store-banner');
+  const paused = shop.paused_until && new Date(shop.paused_until) > Date.now();
+  place.hidden = shop.accepting;
+  if (shop.accepting) return;
+  if (paused) fill(place, h('strong', null, 'The bar is catching its breath.'), ` New orders open again at ${moment(shop.paused_until)}.`);
+  else if (shop.open_now || !place.textContent.trim()) fill(place, h('strong', null, 'We are closed.'), ' Have a look around.');
+}
+
+async function open(id) {
+  if (!menu) await look();
+  const item = itemOf(id);
+  if (!item?.available) return;
+  openItem(item, { drawing: drawingOf(id), done: (line) => { basket.add(line); panel.refresh(); } });
+}
+
+function edit(at) {
+  const line = basket.lines[at];
+  const item = itemOf(line.item);
+  if (item) openItem(item, { drawing: drawingOf(line.item), line, done: (changed) => basket.replace(at, changed) });
+}
+
+// The part of the menu being read is marked in the sticky list.
+function followReading() {
+  const links = new Map(all('.aisles a').map((link) => [link.hash.slice(1), link]));
+  const watcher = new IntersectionObserver((entries) => {
+    const seen = entries.find((entry) => entry.isIntersecting);
+    if (!seen) return;
+    links.forEach((link, id) => (id === seen.target.id ? link.setAttribute('aria-current', 'true') : link.removeAttribute('aria-current')));
+    const link = links.get(seen.target.id);
+    link?.closest('ul').scrollTo({ left: link.offsetLeft - 40 });
+  }, { rootMargin: '-20% 0px -70% 0px' });
+  all('.category').forEach((category) => watcher.observe(category));
+}
+
+function lastOrder() {
+  const last = kept('frenchpress.last');
+  if (last?.store !== store || Date.now() - last.at > DAY / 4) return;
+  const place = one('#last-order');
+  fill(place, 'You ordered here: ', h('a', { href: `/${store}/orders/${last.id}` }, `order ${last.number}`));
+  place.hidden = false;
+}
+
+one('#menu').addEventListener('click', (press) => {
+  const card = press.target.closest('.item-open')?.closest('.item');
+  if (card) open(card.dataset.item);
+});
+document.addEventListener('visibilitychange', () => document.hidden || look());
+addEventListener('pageshow', (shown) => shown.persisted && location.reload()); // back from an order: begin afresh
+setInterval(() => document.hidden || look(), AGAIN);
+followReading();
+lastOrder();
+await look();
+panel.refresh();

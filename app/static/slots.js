@@ -1,0 +1,58 @@
+// When to pick up: as soon as possible, or a free slot today or tomorrow.
+import { call } from './api.js';
+import { fill, h, one } from './dom.js';
+import { DAY, clock, localDay } from './times.js';
+
+/** slotPicker fills the two selects. Its value is a time, or undefined for as soon as possible. */
+export function slotPicker(store) {
+  const day = one('#day');
+  const time = one('#slot');
+  let accepting = true;
+  let newest = 0;
+
+  fill(day, h('option', { value: localDay(Date.now()) }, 'Today'), h('option', { value: localDay(Date.now() + DAY) }, 'Tomorrow'));
+  day.addEventListener('change', () => load());
+
+  async function load(wanted) {
+    const mine = ++newest;
+    let slots = [];
+    try {
+      ({ slots } = await call('GET', `/v1/stores/${store}/slots?date=${day.value}`));
+    } catch {
+      // Without the list, as soon as possible can still be had.
+    }
+    if (mine === newest) draw(slots, wanted);
+  }
+
+  function draw(slots, wanted) {
+    const soon = day.selectedIndex === 0 && accepting && h('option', { value: '' }, 'As soon as possible');
+    const free = slots.filter((slot) => new Date(slot.starts_at) > Date.now());
+    const options = free.map((slot) => h('option', { value: slot.starts_at, disabled: slot.free === 0 }, slotWords(slot)));
+    const none = !soon && !options.length && h('option', { value: '', disabled: true }, 'No free time');
+    fill(time, soon, options, none);
+    const match = free.find((slot) => wanted && new Date(slot.starts_at) <= new Date(wanted) && new Date(wanted) < new Date(slot.ends_at));
+    if (match) time.value = match.starts_at;
+  }
+
+  return {
+    load,
+    accept(on) {
+      accepting = on;
+    },
+    get value() {
+      return time.value || undefined;
+    },
+    get missing() {
+      return time.selectedOptions.length === 0 || time.selectedOptions[0].disabled;
+    },
+    choose(at) {
+      day.value = localDay(at);
+      return load(at);
+    },
+  };
+}
+
+function slotWords(slot) {
+  if (slot.free === 0) return `${clock(slot.starts_at)} (full)`;
+  return slot.free != null && slot.free <= 3 ? `${clock(slot.starts_at)} (${slot.free} left)` : clock(slot.starts_at);
+}

@@ -1,0 +1,92 @@
+// The list of what can be sold out: items, and options of items.
+import { call } from './api.js';
+import { closable, fill, h, one } from './dom.js';
+import { MINUTE, back, endOfDay } from './times.js';
+
+const sheet = one('#sold-out-sheet');
+closable(sheet);
+
+/** soldOutList opens with open(); push(type, fields) sends a command, pending() are those that wait. */
+export function soldOutList(store, { push, pending }) {
+  let menu;
+  let wanted = '';
+  let asked = ''; // the thing for which the times are being offered
+
+  async function load() {
+    try {
+      menu = await call('GET', `/v1/stores/${store}/menu`);
+    } catch {
+      // What is waiting to be sent still shows on what was known.
+    }
+    if (sheet.open) draw();
+  }
+
+  function draw() {
+    const focus = document.activeElement?.dataset.key;
+    const search = h('input', { type: 'search', 'aria-label': 'Find an item or option', placeholder: 'Find an item or option', value: wanted, 'data-key': 'search', oninput: (typed) => { wanted = typed.target.value; draw(); } });
+    fill(sheet, h('div', { class: 'sold-out' },
+      h('button', { type: 'button', class: 'close', 'aria-label': 'Close', onclick: () => sheet.close() }),
+      h('h2', { id: 'sold-out-title', tabindex: '-1', autofocus: true }, 'Sold out'), search,
+      menu ? sections() : h('p', { class: 'waiting' }, 'The menu cannot be read while the connection is lost.')));
+    if (focus) one(`[data-key="${focus}"]`, sheet)?.focus();
+  }
+
+  function sections() {
+    const items = menu.categories.flatMap((category) => category.items);
+    const options = new Map(items.flatMap((item) => item.option_groups).flatMap((group) => group.options).map((option) => [option.id, option]));
+    const rows = (kind, things) => things.map((thing) => ({ kind, ...thing, ...ahead(kind, thing) })).filter((thing) => thing.name.toLowerCase().includes(wanted.trim().toLowerCase()));
+    const all = [...rows('item', items), ...rows('option', [...options.values()])];
+    const out = all.filter((thing) => !thing.available);
+    return [
+      section('Sold out now', out),
+      section('Items', all.filter((thing) => thing.kind === 'item' && thing.available)),
+      section('Options', all.filter((thing) => thing.kind === 'option' && thing.available)),
+    ];
+  }
+
+  // A command that still waits is what the barista expects to see.
+  function ahead(kind, thing) {
+    const last = pending().findLast((command) => command[kind] === thing.id);
+    if (!last) return {};
+    return last.type === 'sold_out' ? { available: false, available_from: last.until, unsent: true } : { available: true, unsent: true };
+  }
+
+  function section(title, things) {
+    if (!things.length) return '';
+    return [h('h3', null, title), h('ul', null, things.map(row))];
+  }
+
+  function row(thing) {
+    const key = `${thing.kind}-${thing.id}`;
+    const small = [thing.available ? '' : back(thing.available_from) || 'until further notice', thing.unsent && 'not sent yet'].filter(Boolean).join(', ');
+    return h('li', null, h('span', { class: 'thing' }, thing.name, small && h('small', null, small)), acts(thing, key));
+  }
+
+  function acts(thing, key) {
+    const button = (words, part, act) => h('button', { type: 'button', class: 'button', 'aria-label': `${thing.name}: ${words}`, 'data-key': `${key}-${part}`, onclick: act }, words);
+    if (!thing.available) return button('Bring back', 'back', () => send('available', thing));
+    if (asked !== key) return button('Sold out', 'ask', () => { asked = key; draw(); one(`[data-key="${key}-30"]`, sheet)?.focus(); });
+    return [
+      button('30 min', '30', () => send('sold_out', thing, new Date(Date.now() + 30 * MINUTE))),
+      button('Today', 'day', () => send('sold_out', thing, endOfDay())),
+      button('Until further notice', 'on', () => send('sold_out', thing)),
+    ];
+  }
+
+  function send(type, thing, until) {
+    asked = '';
+    push(type, { [thing.kind]: thing.id, ...(until && { until: until.toISOString() }) });
+    draw();
+  }
+
+  return {
+    load,
+    draw: () => sheet.open && draw(),
+    open() {
+      [asked, wanted] = ['', ''];
+      draw();
+      sheet.showModal();
+      load();
+    },
+  };
+}

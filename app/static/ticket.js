@@ -1,0 +1,87 @@
+// A ticket: one order as it lies on the board.
+import { unitWords } from './choices.js';
+import { h } from './dom.js';
+import { money } from './money.js';
+import { MINUTE, clock, moment } from './times.js';
+
+const WARM = 4;
+const LATE = 8;
+
+const at = (order, status) => order.history.findLast((step) => step.status === status)?.at;
+
+// When a ticket begins to age, in milliseconds: an order for later does so eight minutes before its time, so that "late"
+// always means that somebody is waiting.
+export function begins(order) {
+  const placed = new Date(order.placed_at).getTime();
+  return order.pickup_at ? Math.max(placed, new Date(order.pickup_at) - LATE * MINUTE) : placed;
+}
+
+/** age is how old a ticket is: {minutes, heat, words, later}. */
+export function age(order, now) {
+  if (order.status === 'ready') {
+    const minutes = minutesSince(at(order, 'ready') ?? order.updated_at, now);
+    return { minutes, heat: 'none', words: 'waiting' };
+  }
+  const start = begins(order);
+  if (start > now) return { minutes: 0, heat: 'fresh', words: `for ${clock(order.pickup_at)}`, later: true };
+  const minutes = minutesSince(start, now);
+  const heat = minutes >= LATE ? 'late' : minutes >= WARM ? 'warm' : 'fresh';
+  return { minutes, heat, words: heat };
+}
+
+const minutesSince = (start, now) => Math.max(0, Math.floor((now - new Date(start)) / MINUTE));
+
+/** ageKey changes when the ticket has to be drawn again for its age. */
+export const ageKey = (order, now) => Object.values(age(order, now)).join();
+
+/** ticketOf draws an order. act(type, order) is called for each tap; notice is what the barista has to know of it. */
+export function ticketOf(order, { now, notice, fresh, gone, act }) {
+  return h('article', { class: 'ticket', 'data-order': order.id, 'data-new': fresh, 'data-gone': gone, 'aria-label': `Order ${order.number} for ${order.customer.name}` },
+    top(order, now),
+    h('ul', { class: 'ticket-lines' }, order.lines.map(lineOf)),
+    order.payment.status === 'due' && h('p', { class: 'ticket-due' }, h('span', null, 'To pay'), h('span', null, money(order.total))),
+    notice && h('p', { class: 'ticket-notice', role: 'alert' }, notice),
+    order.waiting > 0 && h('p', { class: 'ticket-pending' }, 'Not sent yet'),
+    h('div', { class: 'ticket-acts' }, gone ? press('dismiss', 'Take it off', order, act, true) : buttons(order, act, notice)));
+}
+
+function top(order, now) {
+  const how = order.fulfilment === 'in_store' ? 'In the store' : 'Pick up';
+  const old = age(order, now);
+  return h('header', { class: 'ticket-top' },
+    h('span', { class: 'ticket-number' }, String(order.number)),
+    h('div', null,
+      h('p', { class: 'ticket-name' }, order.customer.name),
+      h('p', { class: 'ticket-how' }, order.pickup_at ? `${how}, ${moment(order.pickup_at, now)}` : how)),
+    h('p', { class: 'age', 'data-age': old.heat }, old.later ? 'later' : `${old.minutes} min`, h('small', null, old.words)));
+}
+
+function lineOf(line) {
+  const size = line.size_name ?? line.size;
+  return h('li', null,
+    h('b', null, `${line.quantity}×`),
+    h('span', { class: 'ticket-item' }, line.name, size && h('small', null, ` ${size}`)),
+    line.options.length > 0 && h('ul', { class: 'ticket-options' }, line.options.map((option) => h('li', { class: without(option) && 'without' }, unitWords(option.name, option.units)))),
+    line.note && h('p', { class: 'ticket-note' }, line.note));
+}
+
+// What is left out is what gets forgotten, so it stands out: a default taken away, or an option like "No foam".
+const without = (option) => option.units === 0 || /^(no|without)\b/i.test(option.name);
+
+function buttons(order, act, notice) {
+  const due = order.payment.status === 'due';
+  const main = { placed: ['start', 'Start'], in_progress: ['ready', 'Ready'], ready: due ? ['take_payment', `Take payment ${money(order.total)}`] : ['collect', 'Collect'] };
+  return [
+    press(...main[order.status], order, act, true),
+    due && order.status !== 'ready' && press('take_payment', 'Take payment', order, act),
+    order.status !== 'placed' && press('undo', 'Undo', order, act),
+    order.status !== 'ready' && press('cancel', 'Cancel', order, act),
+    notice && press('dismiss', 'Got it', order, act),
+  ];
+}
+
+function press(type, words, order, act, main = false) {
+  return h('button', {
+    type: 'button', class: main ? 'primary' : 'quiet', 'data-act': type, 'aria-label': `${words}, order ${order.number}`, onclick: () => act(type, order),
+  }, words);
+}

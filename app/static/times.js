@@ -1,0 +1,54 @@
+// Times of day, always as the clock on the store's wall shows them.
+
+const timeZone = document.body.dataset.timezone || undefined;
+const clockForm = new Intl.DateTimeFormat('en-US', { timeZone, hour: 'numeric', minute: '2-digit' });
+const secondsForm = new Intl.DateTimeFormat('en-GB', { timeZone, hour: '2-digit', minute: '2-digit', second: '2-digit' });
+const dayForm = new Intl.DateTimeFormat('en-CA', { timeZone, year: 'numeric', month: '2-digit', day: '2-digit' });
+const weekdayForm = new Intl.DateTimeFormat('en-US', { timeZone, weekday: 'short' });
+
+export const MINUTE = 60_000;
+export const DAY = 24 * 60 * MINUTE;
+
+/** clock is a time of day: 3:15 pm. */
+export const clock = (at) => clockForm.format(new Date(at)).replace(/\s?([AP])M$/, (_, half) => ` ${half.toLowerCase()}m`);
+
+/** seconds is a time of day to the second: 15:04:05. */
+export const seconds = (at) => secondsForm.format(new Date(at));
+
+/** localDay is the date at the store: 2026-11-23. */
+export const localDay = (at) => dayForm.format(new Date(at));
+
+/** moment is a time of day with as much of the date as is needed. */
+export function moment(at, now = Date.now()) {
+  if (localDay(at) === localDay(now)) return clock(at);
+  if (localDay(at) === localDay(now + DAY)) return `tomorrow ${clock(at)}`;
+  return `${weekdayForm.format(new Date(at))} ${clock(at)}`;
+}
+
+/** back says when something sold out can be had again. */
+export function back(at) {
+  if (!at) return '';
+  const words = moment(at);
+  return /^\d/.test(words) ? `back at ${words}` : `back ${words}`;
+}
+
+/** endOfDay is the store's next midnight. Days with a change of clock have 23 or 25 hours, hence the search. */
+export function endOfDay(now = Date.now()) {
+  const today = localDay(now);
+  let early = now;
+  let late = now + 26 * 60 * MINUTE;
+  while (late - early > 1000) {
+    const middle = (early + late) / 2;
+    if (localDay(middle) === today) early = middle;
+    else late = middle;
+  }
+  return new Date(Math.round(late / MINUTE) * MINUTE);
+}
+
+export const sleep = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
+
+/** backOff is how long to wait before the next try, in milliseconds: 0.5 s doubled each time up to a limit, spread by a third. */
+export function backOff(tries, limit = 30_000) {
+  const whole = Math.min(limit, 500 * 2 ** Math.min(tries, 10));
+  return whole * (0.67 + Math.random() * 0.33);
+}

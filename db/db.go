@@ -1,0 +1,119 @@
+// Package db is what is true: the schema, the queries, the rules that guard a change of state, and the
+// private PostgreSQL.
+package db
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+const (
+	// openWait bounds the first connection, a database that is just starting up included.
+	openWait = 10 * time.Second
+	// poolSize suits two cores shared with the database: group commit keeps the write path to at most
+	// three connections, the rest is for reads, River and the hub. More would only queue inside
+	// PostgreSQL, where waiting holds locks. A pool_max_conns in the address wins.
+	poolSize = 24
+)
+
+// sessionSettings hold on every connection. Whatever runs longer has gone astray: a request is given
+// up long before, and the work of a group is bounded to 10 seconds.
+var sessionSettings = map[string]string{
+	"application_name":                    "frenchpress",
+	"timezone":                            "UTC",
+	"statement_timeout":                   "30s",
+	"lock_timeout":                        "15s",
+	"idle_in_transaction_session_timeout": "30s",
+}
+
+// Open connects to the PostgreSQL at url. One that does not answer within 10 seconds or is older than
+// 15 is an error in one sentence, and no error holds the password.
+func Open(ctx context.Context, url string) (*pgxpool.Pool, error) {
+	config, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		// pgx quotes parts of what it could not read, and one of them may be the password.
+		return nil, errors.New("the database's address cannot be read: it should look like postgres://user:password@host:5432/database")
+	}
+	if !strings.Contains(url, "pool_max_conns") {
+		config.MaxConns = poolSize
+	}
+	for name, value := range sessionSettings {
+		if _, given := config.ConnConfig.RuntimeParams[name]; !given {
+			config.ConnConfig.RuntimeParams[name] = value
+		}
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkServer(ctx, pool); err != nil {
+		pool.Close()
+		return nil, fmt.Errorf("the database %s %w", whereabouts(config.ConnConfig), err)
+	}
+	return pool, nil
+}
+
+// checkServer waits for a server that is just starting up, and for no other fault.
+func checkServer(ctx context.Context, pool *pgxpool.Pool) error {
+	ctx, cancel := context.WithTimeout(ctx, openWait)
+	defer cancel()
+	var version int
+	var name string
+	err := retry(ctx, openWait, func() (again bool, err error) {
+		err = pool.QueryRow(ctx, `
+    select current_setting('server_version_num')::int, current_setting('server_version')`).Scan(&version, &name)
+		var refused *pgconn.PgError
+		return errors.As(err, &refused) && refused.Code == "57P03", err
+	})
+	switch {
+	case err != nil:
+		return fmt.Errorf("cannot be reached: %s", connectFault(err))
+	case version < oldestPostgres*10_000:
+		return fmt.Errorf("is PostgreSQL %s: %d or newer is needed", name, oldestPostgres)
+	}
+	return nil
+}
+
+// connectFault is the core of a failed connection: pgx lists every attempt on a line of its own.
+func connectFault(err error) string {
+	var refused *pgconn.PgError
+	var network *net.OpError
+	switch {
+	case errors.As(err, &refused):
+		return refused.Message
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Sprintf("no answer within %v", openWait)
+	case errors.As(err, &network):
+		return network.Err.Error()
+	}
+	return strings.Join(strings.Fields(err.Error()), " ")
+}
+
+func whereabouts(config *pgx.ConnConfig) string {
+	if strings.HasPrefix(config.Host, "/") {
+		return fmt.Sprintf("%s in %s", config.Database, config.Host)
+	}
+	return fmt.Sprintf("%s at %s", config.Database, net.JoinHostPort(config.Host, fmt.Sprint(config.Port)))
+}
+
+// Unsafe lists the settings of the server, one sentence each, with which an order that was acknowledged
+// can be lost.
+func Unsafe(ctx context.Context, q Querier) ([]string, error) {
+	rows, err := q.Query(ctx, `
+    select name || ' is off: a crash of the machine can lose or damage orders that were acknowledged'
+    from pg_settings
+    where name in ('fsync', 'full_page_writes', 'synchronous_commit') and setting = 'off'
+    order by name`)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[string])
+}

@@ -1,0 +1,232 @@
+package db
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+const (
+	// groupMax bounds one group. Past a few hundred rows a statement gains nothing more and
+	// everybody in the group waits longer.
+	groupMax = 256
+	// groupWaiting bounds the callers that wait for a group. At the slowest flush seen (groupMax
+	// rows in 100 ms) the last of them waits less than two seconds.
+	groupWaiting = 4096
+	// flushTimeout bounds one flush, its repetitions included.
+	flushTimeout = 10 * time.Second
+	// groupTries is how often a group is flushed that lost a deadlock or a serialization race.
+	groupTries = 5
+)
+
+var (
+	// ErrOverloaded says that too many requests wait already; nothing was done.
+	ErrOverloaded = errors.New("too many requests are waiting")
+	// ErrStopping says that the process is shutting down; nothing was done.
+	ErrStopping = errors.New("the process is stopping")
+	// ErrCommitUnknown says that the answer to a COMMIT was lost: the work is done whole or not at all.
+	ErrCommitUnknown = errors.New("the answer to a commit was lost")
+
+	// errRace asks for the whole flush again: another process wrote in between.
+	errRace = errors.New("another process wrote in between")
+	// errPanic is a flush that panicked: a defect, which must not take the other orders along.
+	errPanic = errors.New("panic in a flush")
+)
+
+// Result is what one request of a group came to.
+type Result[A any] struct {
+	Answer A
+	Err    error
+}
+
+// Group is group commit: concurrent requests of one kind are gathered while a flush is under way
+// and written together by the next one, so that many share one round of statements and one COMMIT.
+// With nobody else waiting a request is flushed alone, at once. One flush is in flight at a time.
+//
+// flush writes a group in one transaction of its own and returns one result per request, or an
+// error if nothing was written. Requests with the same key never share a group. All methods are
+// safe for concurrent use.
+type Group[K comparable, Q, A any] struct {
+	key   func(Q) K
+	flush func(context.Context, []Q) ([]Result[A], error)
+	max   int
+
+	mu       sync.Mutex
+	waiting  []*groupCall[Q, A]
+	flushing bool
+	closed   bool
+	idle     sync.Cond
+}
+
+type groupCall[Q, A any] struct {
+	ctx     context.Context
+	request Q
+	result  Result[A]
+	done    chan struct{}
+}
+
+// NewGroup makes a group commit of at most max requests a flush; max 0 stands for the default.
+func NewGroup[K comparable, Q, A any](max int, key func(Q) K, flush func(context.Context, []Q) ([]Result[A], error)) *Group[K, Q, A] {
+	if max <= 0 {
+		max = groupMax
+	}
+	g := &Group[K, Q, A]{key: key, flush: flush, max: max}
+	g.idle.L = &g.mu
+	return g
+}
+
+// Do hands a request to the next group and waits for its own answer. When ctx ends first Do returns
+// its error: a request not yet in a flush is dropped, one in a flush goes on without its caller.
+func (g *Group[K, Q, A]) Do(ctx context.Context, request Q) (A, error) {
+	call := &groupCall[Q, A]{ctx: ctx, request: request, done: make(chan struct{})}
+	if err := g.join(call); err != nil {
+		return call.result.Answer, err
+	}
+	select {
+	case <-call.done:
+		return call.result.Answer, call.result.Err
+	case <-ctx.Done():
+		var none A
+		return none, ctx.Err()
+	}
+}
+
+// Close refuses new requests and returns when those accepted have been answered, or ctx ends.
+func (g *Group[K, Q, A]) Close(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.idle.Broadcast()
+	})
+	defer stop()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.closed = true
+	for g.flushing && ctx.Err() == nil {
+		g.idle.Wait()
+	}
+	return ctx.Err()
+}
+
+func (g *Group[K, Q, A]) join(call *groupCall[Q, A]) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed {
+		return ErrStopping
+	}
+	if len(g.waiting) >= groupWaiting {
+		return ErrOverloaded
+	}
+	g.waiting = append(g.waiting, call)
+	if !g.flushing {
+		g.flushing = true
+		go g.run()
+	}
+	return nil
+}
+
+// run flushes group after group until nobody waits.
+func (g *Group[K, Q, A]) run() {
+	for {
+		calls := g.next()
+		if calls == nil {
+			return
+		}
+		g.write(calls)
+		for _, call := range calls {
+			close(call.done)
+		}
+	}
+}
+
+// next takes the oldest waiting calls with distinct keys; the others keep their places.
+func (g *Group[K, Q, A]) next() []*groupCall[Q, A] {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	taken := make(map[K]bool, min(len(g.waiting), g.max))
+	var calls []*groupCall[Q, A]
+	left := g.waiting[:0]
+	for _, call := range g.waiting {
+		key := g.key(call.request)
+		switch {
+		case call.ctx.Err() != nil:
+		case len(calls) < g.max && !taken[key]:
+			taken[key] = true
+			calls = append(calls, call)
+		default:
+			left = append(left, call)
+		}
+	}
+	clear(g.waiting[len(left):])
+	g.waiting = left
+	if calls == nil {
+		g.flushing = false
+		g.idle.Broadcast()
+	}
+	return calls
+}
+
+// write flushes the calls together. If PostgreSQL refuses a statement, the fault is one request's:
+// each is then written alone, once, and only the faulty one fails.
+func (g *Group[K, Q, A]) write(calls []*groupCall[Q, A]) {
+	ctx, cancel := context.WithTimeout(context.Background(), flushTimeout)
+	defer cancel()
+	err := g.try(ctx, calls)
+	if refused := new(pgconn.PgError); len(calls) > 1 && (errors.As(err, &refused) || errors.Is(err, errPanic) || errors.Is(err, errRace)) {
+		for _, call := range calls {
+			one := []*groupCall[Q, A]{call}
+			if err := g.try(ctx, one); err != nil {
+				call.result.Err = err
+			}
+		}
+		return
+	}
+	if err != nil {
+		for _, call := range calls {
+			call.result.Err = err
+		}
+	}
+}
+
+// try flushes the calls, again when they lost a race against another transaction.
+func (g *Group[K, Q, A]) try(ctx context.Context, calls []*groupCall[Q, A]) error {
+	requests := make([]Q, len(calls))
+	for i, call := range calls {
+		requests[i] = call.request
+	}
+	for tries := 1; ; tries++ {
+		results, err := g.flushSafely(ctx, requests)
+		if err == nil {
+			for i, call := range calls {
+				call.result = results[i]
+			}
+			return nil
+		}
+		if !lostRace(err) || tries == groupTries {
+			return err
+		}
+	}
+}
+
+func (g *Group[K, Q, A]) flushSafely(ctx context.Context, requests []Q) (results []Result[A], err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			results, err = nil, fmt.Errorf("%w: %v\n%s", errPanic, p, debug.Stack())
+		}
+	}()
+	return g.flush(ctx, requests)
+}
+
+// lostRace tells whether a transaction was rolled back only because of its neighbours.
+func lostRace(err error) bool {
+	var refused *pgconn.PgError
+	if !errors.As(err, &refused) {
+		return errors.Is(err, errRace)
+	}
+	return refused.Code == "40P01" || refused.Code == "40001"
+}

@@ -1,0 +1,231 @@
+package db
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+
+	lru "github.com/hashicorp/golang-lru/v2/simplelru"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+const (
+	// hubRecent is how many orders' newest versions the hub remembers, so as not to hand out one twice.
+	// At 1,000 orders a second it is a minute, far more than the overlap of the history reader.
+	hubRecent = 1 << 16
+	// watcherMax bounds the orders that wait for one watcher. A reader slower than that is dropped and
+	// comes back for the whole state.
+	watcherMax = 1024
+)
+
+// ErrSlow says that a watcher fell too far behind: its reader has to start again.
+var ErrSlow = errors.New("the watcher fell behind")
+
+// Hub hands every changed order to those who watch it, in this process and, through PostgreSQL, in the
+// others. It carries state: the latest version wins, versions may be skipped, none comes twice or late.
+// All methods are safe for concurrent use.
+type Hub struct {
+	pool *pgxpool.Pool
+
+	mu     sync.Mutex
+	orders map[OrderRef]map[*Watcher]bool
+	boards map[int32]map[*Watcher]bool
+	recent *lru.LRU[OrderRef, int]
+	told   []OrderRef // changed here, not yet told to the other processes
+	closed bool
+}
+
+// NewHub makes a hub. Run connects it to the other processes.
+func NewHub(pool *pgxpool.Pool) *Hub {
+	recent, err := lru.NewLRU[OrderRef, int](hubRecent, nil)
+	if err != nil {
+		panic(err) // only a size below one is refused
+	}
+	return &Hub{
+		pool:   pool,
+		orders: map[OrderRef]map[*Watcher]bool{},
+		boards: map[int32]map[*Watcher]bool{},
+		recent: recent,
+	}
+}
+
+// Watcher gets the newest version of the orders it watches. One goroutine reads it.
+type Watcher struct {
+	hub   *Hub
+	order OrderRef
+	board int32 // 0: a single order
+	ready chan struct{}
+
+	// under hub.mu
+	waiting []*Order
+	err     error
+}
+
+// WatchOrder watches one order from now on. Read the order afterwards, not before.
+func (h *Hub) WatchOrder(ref OrderRef) *Watcher {
+	w := &Watcher{hub: h, order: ref, ready: make(chan struct{}, 1)}
+	return watch(h, h.orders, ref, w)
+}
+
+// WatchBoard watches every order of a store that is or was on its board. Read the board afterwards.
+func (h *Hub) WatchBoard(storeID int32) *Watcher {
+	w := &Watcher{hub: h, board: storeID, ready: make(chan struct{}, 1)}
+	return watch(h, h.boards, storeID, w)
+}
+
+func watch[K comparable](h *Hub, in map[K]map[*Watcher]bool, key K, w *Watcher) *Watcher {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		w.fail(ErrStopping)
+		return w
+	}
+	if in[key] == nil {
+		in[key] = map[*Watcher]bool{}
+	}
+	in[key][w] = true
+	return w
+}
+
+// Close ends the watch.
+func (w *Watcher) Close() {
+	w.hub.mu.Lock()
+	defer w.hub.mu.Unlock()
+	w.forget()
+}
+
+func (w *Watcher) forget() {
+	if w.board != 0 {
+		drop(w.hub.boards, w.board, w)
+	} else {
+		drop(w.hub.orders, w.order, w)
+	}
+}
+
+func drop[K comparable](from map[K]map[*Watcher]bool, key K, w *Watcher) {
+	delete(from[key], w)
+	if len(from[key]) == 0 {
+		delete(from, key)
+	}
+}
+
+// Ready is signalled when Next has something to say.
+func (w *Watcher) Ready() <-chan struct{} { return w.ready }
+
+// Next waits for changed orders, each in its newest version. The error is ErrSlow, ErrStopping or the
+// context's.
+func (w *Watcher) Next(ctx context.Context) ([]*Order, error) {
+	for {
+		if orders, err := w.Take(); orders != nil || err != nil {
+			return orders, err
+		}
+		select {
+		case <-w.ready:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// Take is Next without waiting; it returns nil for nothing new.
+func (w *Watcher) Take() ([]*Order, error) {
+	w.hub.mu.Lock()
+	defer w.hub.mu.Unlock()
+	orders := w.waiting
+	w.waiting = nil
+	return orders, w.err
+}
+
+func (w *Watcher) offer(o *Order) {
+	at := slices.IndexFunc(w.waiting, func(waiting *Order) bool { return waiting.ID == o.ID })
+	switch {
+	case at >= 0:
+		w.waiting[at] = o
+	case len(w.waiting) >= watcherMax:
+		w.fail(ErrSlow)
+		w.forget()
+		return
+	default:
+		w.waiting = append(w.waiting, o)
+	}
+	w.signal()
+}
+
+func (w *Watcher) fail(err error) {
+	w.err, w.waiting = err, nil
+	w.signal()
+}
+
+func (w *Watcher) signal() {
+	select {
+	case w.ready <- struct{}{}:
+	default:
+	}
+}
+
+// Publish hands a changed order to its watchers here and tells the other processes. The order must
+// have been committed and must not be written any more.
+func (h *Hub) Publish(o *Order) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.deliver(o)
+	if len(h.told) < toldMax {
+		h.told = append(h.told, o.Ref())
+	}
+}
+
+// deliver hands a version out once.
+func (h *Hub) deliver(o *Order) {
+	if last, ok := h.recent.Get(o.Ref()); ok && last >= o.Version {
+		return
+	}
+	h.recent.Add(o.Ref(), o.Version)
+	for w := range h.orders[o.Ref()] {
+		w.offer(o)
+	}
+	if watchers := h.boards[o.StoreID]; len(watchers) > 0 && o.wasOnBoard() {
+		for w := range watchers {
+			w.offer(o)
+		}
+	}
+}
+
+func (o *Order) wasOnBoard() bool {
+	return slices.ContainsFunc(o.Steps, func(s Step) bool { return s.Status.OnBoard() })
+}
+
+// watched are those of the orders that somebody here watches and that are news.
+func (h *Hub) watched(changes []changeRef) []OrderRef {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var news []OrderRef
+	for _, c := range changes {
+		if len(h.orders[c.OrderRef]) == 0 && len(h.boards[c.StoreID]) == 0 {
+			continue
+		}
+		if last, ok := h.recent.Peek(c.OrderRef); !ok || last < c.version {
+			news = append(news, c.OrderRef)
+		}
+	}
+	return news
+}
+
+// Close ends every watch with ErrStopping.
+func (h *Hub) Close() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.closed = true
+	for _, watchers := range h.orders {
+		for w := range watchers {
+			w.fail(ErrStopping)
+		}
+	}
+	for _, watchers := range h.boards {
+		for w := range watchers {
+			w.fail(ErrStopping)
+		}
+	}
+	clear(h.orders)
+	clear(h.boards)
+}

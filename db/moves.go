@@ -1,0 +1,160 @@
+package db
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// legal lists where an order may go from each status. Whatever is not here never happens.
+var legal = map[Status][]Status{
+	PaymentPending: {StatusPlaced, PaymentFailed, Cancelled, Expired},
+	PaymentFailed:  {PaymentPending, Cancelled, Expired},
+	StatusPlaced:   {InProgress, Cancelled},
+	InProgress:     {Ready, StatusPlaced, Cancelled},
+	Ready:          {PickedUp, InProgress, Abandoned},
+}
+
+// move makes a new version of the order: another status, another state of its payment, or both.
+func (o *Order) move(to Status, payment PaymentStatus, by, reason string, at time.Time) {
+	if to != o.Status && !slices.Contains(legal[o.Status], to) {
+		panic(fmt.Sprintf("order %s may not go from %s to %s", o.ID, o.Status, to))
+	}
+	at = at.UTC().Truncate(time.Microsecond)
+	if at.Before(o.UpdatedAt) {
+		at = o.UpdatedAt // a clock that went back must not reorder the history
+	}
+	o.Status, o.Payment.Status = to, payment
+	o.Version++
+	o.UpdatedAt = at
+	o.Steps = append(o.Steps, Step{o.Version, to, payment, by, reason, at})
+}
+
+// finish ends an order that will not be made and says what becomes of the money: a captured charge
+// goes back (cash at once, over the counter), a charge under way is waited for, anything else is void.
+func (o *Order) finish(to Status, by, reason string, at time.Time) {
+	payment := o.Payment.Status
+	switch {
+	case payment == Captured && o.Payment.Method == "counter":
+		o.Payment.Refunded = o.Payment.Captured
+		payment = Refunded
+	case payment == Captured && o.Payment.Captured > 0:
+		payment = RefundPending
+	case payment == Pending || payment == Unknown:
+	default:
+		payment = Void
+	}
+	o.move(to, payment, by, reason, at)
+}
+
+// Charged is what the provider said of a charge.
+type Charged struct {
+	Attempt int
+	Status  PaymentStatus // Captured, Failed, Unknown, or Void: never charged and never will be
+	Failure string        // a stable word for the customer, with Failed
+	Ref     string        // the provider's own name of the charge
+}
+
+// Settle records what the provider said of a charge. It changes nothing when the attempt is not the
+// order's current one or is settled already.
+func Settle(said Charged, now time.Time) Decision {
+	return func(o *Order) error {
+		if said.Attempt != o.Payment.Attempt || (o.Payment.Status != Pending && o.Payment.Status != Unknown) {
+			return nil
+		}
+		o.Payment.Ref = said.Ref
+		switch said.Status {
+		case Captured:
+			o.capture(now)
+		case Failed:
+			o.Payment.Failure = said.Failure
+			if o.Status == PaymentPending {
+				o.move(PaymentFailed, Failed, "payment", "", now)
+			} else {
+				o.move(o.Status, Void, "payment", "", now)
+			}
+		case Unknown:
+			if o.Payment.Status != Unknown {
+				o.move(o.Status, Unknown, "payment", "", now)
+			}
+		case Void:
+			if o.Status != PaymentPending { // an order still wanted is charged, not given up
+				o.move(o.Status, Void, "payment", "", now)
+			}
+		}
+		return nil
+	}
+}
+
+// capture takes note of a success. It never revives a finished order: that money goes back.
+func (o *Order) capture(now time.Time) {
+	o.Payment.Captured, o.Payment.Failure = o.Snapshot.Total, ""
+	if o.Status == PaymentPending {
+		o.move(StatusPlaced, Captured, "payment", "", now)
+		return
+	}
+	o.move(o.Status, RefundPending, "payment", "", now)
+}
+
+// RefundDone records that the provider gave the captured amount back.
+func RefundDone(now time.Time) Decision {
+	return func(o *Order) error {
+		if o.Payment.Status == RefundPending {
+			o.Payment.Refunded = o.Payment.Captured
+			o.move(o.Status, Refunded, "payment", "", now)
+		}
+		return nil
+	}
+}
+
+// PayAgain starts another charge after a failed one; else ErrNotPayable. A zero token is a defect.
+func PayAgain(token string, now time.Time) Decision {
+	return func(o *Order) error {
+		if o.Status != PaymentFailed {
+			return ErrNotPayable
+		}
+		o.Payment.Attempt++
+		o.Payment.Token, o.Payment.Failure = token, ""
+		o.move(PaymentPending, Pending, "customer", "", now)
+		return nil
+	}
+}
+
+// CancelByCustomer cancels what is not yet being made; else ErrNotCancellable. An order cancelled
+// already stays as it is, without an error.
+func CancelByCustomer(by, reason string, now time.Time) Decision {
+	return func(o *Order) error {
+		switch o.Status {
+		case Cancelled:
+		case PaymentPending, PaymentFailed, StatusPlaced:
+			o.finish(Cancelled, by, reason, now)
+		default:
+			return ErrNotCancellable
+		}
+		return nil
+	}
+}
+
+// Expire ends an order that was not paid in time: it was placed, or last failed, before cutoff.
+func Expire(cutoff, now time.Time) Decision {
+	return func(o *Order) error {
+		if o.Status.Unpaid() && o.PlacedAt.Before(cutoff) {
+			o.finish(Expired, "timer", "", now)
+		}
+		return nil
+	}
+}
+
+// Abandon ends an order that stood ready since before cutoff. What was paid stays paid.
+func Abandon(cutoff, now time.Time) Decision {
+	return func(o *Order) error {
+		if o.Status == Ready && o.Steps[len(o.Steps)-1].At.Before(cutoff) {
+			payment := o.Payment.Status
+			if payment == Due {
+				payment = Void
+			}
+			o.move(Abandoned, payment, "timer", "", now)
+		}
+		return nil
+	}
+}

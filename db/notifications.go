@@ -1,0 +1,140 @@
+package db
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// claimLost is how long after its claim a message that was never finished counts as lost with its
+// process: nobody knows whether it was sent, so it is not sent again.
+const claimLost = time.Minute
+
+// ErrClaimBusy asks to try again: an earlier message about the same subject is being sent right now.
+var ErrClaimBusy = errors.New("an earlier message is being sent")
+
+// Notification is one message of a kind about a subject on a channel; there is never a second one.
+type Notification struct {
+	StoreID int32 // 0: the chain
+	Subject uuid.UUID
+	Kind    string
+	Channel string
+	Address string
+}
+
+// ClaimNotification claims the right to send the message, or says why it must not be sent. Claims about
+// one subject are made one after the other, so that a confirmation never follows the message that the
+// order is ready.
+func ClaimNotification(ctx context.Context, pool *pgxpool.Pool, n Notification) (why string, err error) {
+	err = pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `select pg_advisory_xact_lock(hashtextextended($1::text, 7))`, n.Subject); err != nil {
+			return err
+		}
+		if why, err = n.obstacle(ctx, tx); err != nil || why == sentAlready {
+			return err
+		}
+		if why != "" {
+			return n.suppress(ctx, tx, why)
+		}
+		_, err := tx.Exec(ctx, `
+    insert into notifications (store_id, subject, kind, channel, status)
+    values ($1, $2, $3, $4, 'sending')
+    on conflict (store_id, subject, kind, channel) do update set status = 'sending', claimed_at = now()`,
+			n.StoreID, n.Subject, n.Kind, n.Channel)
+		return err
+	})
+	return why, err
+}
+
+const sentAlready = "sent already"
+
+// obstacle is why the message must not be sent.
+func (n Notification) obstacle(ctx context.Context, tx pgx.Tx) (string, error) {
+	var allowed bool
+	var own, confirmed, ready string
+	var since time.Time
+	err := tx.QueryRow(ctx, `
+    select coalesce((select allowed from notification_preferences where address = $5 and kind = $3 and channel = $4), $3 <> 'marketing'),
+           coalesce(max(status) filter (where kind = $3), ''),
+           coalesce(max(status) filter (where kind = 'order_confirmed'), ''),
+           coalesce(max(status) filter (where kind = 'order_ready'), ''),
+           coalesce(max(claimed_at), now())
+    from notifications
+    where store_id = $1 and subject = $2 and channel = $4`, n.StoreID, n.Subject, n.Kind, n.Channel, n.Address).
+		Scan(&allowed, &own, &confirmed, &ready, &since)
+	fresh := time.Since(since) < claimLost
+	switch {
+	case err != nil:
+		return "", err
+	case own == "sending" && fresh:
+		return "", ErrClaimBusy
+	case own == "sending":
+		return sentAlready, n.finish(ctx, tx, "failed", "the process ended while sending; not sent again")
+	case own == "sent" || own == "suppressed":
+		return sentAlready, nil
+	case !allowed:
+		return "the recipient does not want it", nil
+	case n.Kind == "order_confirmed" && ready != "":
+		return "the message that it is ready came first", nil
+	case n.Kind == "order_ready" && confirmed == "sending" && fresh:
+		return "", ErrClaimBusy
+	}
+	return "", nil
+}
+
+// SuppressNotification records that a message was not sent, and why, unless it was sent already.
+func SuppressNotification(ctx context.Context, pool *pgxpool.Pool, n Notification, why string) error {
+	return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error { return n.suppress(ctx, tx, why) })
+}
+
+func (n Notification) suppress(ctx context.Context, tx pgx.Tx, why string) error {
+	tag, err := tx.Exec(ctx, `
+    insert into notifications (store_id, subject, kind, channel, status)
+    values ($1, $2, $3, $4, 'suppressed')
+    on conflict (store_id, subject, kind, channel) do nothing`, n.StoreID, n.Subject, n.Kind, n.Channel)
+	if err != nil || tag.RowsAffected() == 0 {
+		return err
+	}
+	return n.log(ctx, tx, "suppressed", why)
+}
+
+// FinishNotification records how sending a claimed message ended.
+func FinishNotification(ctx context.Context, pool *pgxpool.Pool, n Notification, failure error) error {
+	outcome, detail := "sent", ""
+	if failure != nil {
+		outcome, detail = "failed", failure.Error()
+	}
+	return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error { return n.finish(ctx, tx, outcome, detail) })
+}
+
+func (n Notification) finish(ctx context.Context, tx pgx.Tx, outcome, detail string) error {
+	_, err := tx.Exec(ctx, `
+    update notifications
+    set status = $5
+    where store_id = $1 and subject = $2 and kind = $3 and channel = $4`, n.StoreID, n.Subject, n.Kind, n.Channel, outcome)
+	if err != nil {
+		return err
+	}
+	return n.log(ctx, tx, outcome, detail)
+}
+
+func (n Notification) log(ctx context.Context, tx pgx.Tx, outcome, detail string) error {
+	_, err := tx.Exec(ctx, `
+    insert into notification_log (store_id, id, subject, kind, channel, address, outcome, detail)
+    values ($1, $2, $3, $4, $5, $6, $7, nullif($8, ''))`,
+		n.StoreID, uuid.Must(uuid.NewV7()), n.Subject, n.Kind, n.Channel, n.Address, outcome, detail)
+	return err
+}
+
+// AllowNotification records what a recipient says about a kind of message on a channel.
+func AllowNotification(ctx context.Context, q Querier, address, kind, channel string, allowed bool) error {
+	_, err := q.Exec(ctx, `
+    insert into notification_preferences (address, kind, channel, allowed)
+    values ($1, $2, $3, $4)
+    on conflict (address, kind, channel) do update set allowed = excluded.allowed`, address, kind, channel, allowed)
+	return err
+}

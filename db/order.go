@@ -1,0 +1,302 @@
+package db
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+)
+
+// Status is where an order stands.
+type Status string
+
+// The states of an order; the last four are final.
+const (
+	PaymentPending Status = "payment_pending"
+	PaymentFailed  Status = "payment_failed"
+	StatusPlaced   Status = "placed"
+	InProgress     Status = "in_progress"
+	Ready          Status = "ready"
+	PickedUp       Status = "picked_up"
+	Cancelled      Status = "cancelled"
+	Expired        Status = "expired"
+	Abandoned      Status = "abandoned"
+)
+
+// Final tells whether the order has left the shop for good.
+func (s Status) Final() bool {
+	return s == PickedUp || s == Cancelled || s == Expired || s == Abandoned
+}
+
+// OnBoard tells whether the order stands on the store's board.
+func (s Status) OnBoard() bool { return s == StatusPlaced || s == InProgress || s == Ready }
+
+// Unpaid tells whether the order still waits for a card to be charged.
+func (s Status) Unpaid() bool { return s == PaymentPending || s == PaymentFailed }
+
+// PaymentStatus is where the money of an order stands.
+type PaymentStatus string
+
+// The states of a payment.
+const (
+	Pending           PaymentStatus = "pending"
+	Unknown           PaymentStatus = "unknown"
+	Captured          PaymentStatus = "captured"
+	Failed            PaymentStatus = "failed"
+	Void              PaymentStatus = "void"
+	RefundPending     PaymentStatus = "refund_pending"
+	Refunded          PaymentStatus = "refunded"
+	PartiallyRefunded PaymentStatus = "partially_refunded"
+	Due               PaymentStatus = "due"
+)
+
+// Settled tells whether the provider has nothing left to say of the payment.
+func (s PaymentStatus) Settled() bool { return s != Pending && s != Unknown && s != RefundPending }
+
+// OrderRef names one order.
+type OrderRef struct {
+	StoreID int32     `json:"s"`
+	ID      uuid.UUID `json:"o"`
+}
+
+// Customer is what the shop calls out.
+type Customer struct {
+	Name string `json:"name"`
+}
+
+// Contact is where notifications go; it is never part of an answer.
+type Contact struct {
+	Email string `json:"email,omitempty"`
+	Phone string `json:"phone,omitempty"`
+	Push  string `json:"push,omitempty"`
+}
+
+// Payment is the money side of an order, in the currency's minor unit.
+type Payment struct {
+	Method   string        `json:"method"`
+	Status   PaymentStatus `json:"status"`
+	Captured int64         `json:"captured"`
+	Refunded int64         `json:"refunded"`
+	Failure  string        `json:"failure,omitempty"`
+
+	Attempt int    `json:"-"` // counts the charges tried, from 1; 0 while none was needed
+	Token   string `json:"-"` // the card token of a new attempt, on its way to the database
+	Ref     string `json:"-"` // the provider's name of the charge, on its way to the database
+}
+
+// Step is one version of an order.
+type Step struct {
+	Version       int           `json:"version"`
+	Status        Status        `json:"status"`
+	PaymentStatus PaymentStatus `json:"payment_status"`
+	By            string        `json:"by"`
+	Reason        string        `json:"reason,omitempty"`
+	At            time.Time     `json:"at"`
+}
+
+// Order is one order as it is at a version. An Order that was published or handed to a second
+// goroutine is never written again.
+type Order struct {
+	StoreID       int32
+	Store         string // slug
+	ID            uuid.UUID
+	Number        int
+	Status        Status
+	Version       int
+	Fulfilment    string
+	PickupAt      *time.Time
+	SlotStartsAt  *time.Time
+	ReadyEstimate *time.Time
+	Snapshot      Snapshot
+	Contact       *Contact
+	Payment       Payment
+	Holder        string // the device that started it
+	Seen          bool
+	Steps         []Step // every version, oldest first
+	PlacedAt      time.Time
+	UpdatedAt     time.Time
+
+	once sync.Once
+	json []byte
+}
+
+// Snapshot is what was ordered, at the prices of that moment. It never changes.
+type Snapshot struct {
+	Customer Customer `json:"customer"`
+	Quote
+}
+
+// Ref names the order.
+func (o *Order) Ref() OrderRef { return OrderRef{o.StoreID, o.ID} }
+
+// JSON is the order as the contract shows it. It is rendered once for all watchers; callers must
+// not write to it.
+func (o *Order) JSON() []byte {
+	o.once.Do(func() {
+		data, err := json.Marshal(o)
+		if err != nil {
+			panic(fmt.Sprintf("order %s cannot be rendered: %v", o.ID, err))
+		}
+		o.json = data
+	})
+	return o.json
+}
+
+type orderView struct {
+	ID            uuid.UUID     `json:"id"`
+	Store         string        `json:"store"`
+	Number        int           `json:"number"`
+	Status        Status        `json:"status"`
+	Version       int           `json:"version"`
+	Fulfilment    string        `json:"fulfilment"`
+	PickupAt      *time.Time    `json:"pickup_at,omitempty"`
+	ReadyEstimate *time.Time    `json:"ready_estimate,omitempty"`
+	Customer      Customer      `json:"customer"`
+	Lines         []PricedLine  `json:"lines"`
+	Subtotal      int64         `json:"subtotal"`
+	Discount      int64         `json:"discount"`
+	Tax           int64         `json:"tax"`
+	Tip           int64         `json:"tip"`
+	Total         int64         `json:"total"`
+	Currency      string        `json:"currency"`
+	Payment       Payment       `json:"payment"`
+	History       []historyView `json:"history"`
+	PlacedAt      time.Time     `json:"placed_at"`
+	UpdatedAt     time.Time     `json:"updated_at"`
+}
+
+type historyView struct {
+	Status Status    `json:"status"`
+	At     time.Time `json:"at"`
+	By     string    `json:"by"`
+}
+
+// MarshalJSON renders the order as the contract shows it.
+func (o *Order) MarshalJSON() ([]byte, error) {
+	return json.Marshal(orderView{
+		ID: o.ID, Store: o.Store, Number: o.Number, Status: o.Status, Version: o.Version,
+		Fulfilment: o.Fulfilment, PickupAt: o.PickupAt, ReadyEstimate: o.ReadyEstimate,
+		Customer: o.Snapshot.Customer, Lines: o.Snapshot.Lines,
+		Subtotal: o.Snapshot.Subtotal, Discount: o.Snapshot.Discount, Tax: o.Snapshot.Tax,
+		Tip: o.Snapshot.Tip, Total: o.Snapshot.Total, Currency: o.Snapshot.Currency,
+		Payment: o.Payment, History: o.history(), PlacedAt: o.PlacedAt, UpdatedAt: o.UpdatedAt,
+	})
+}
+
+// history lists the changes of status: a version may also change the payment alone.
+func (o *Order) history() []historyView {
+	views := make([]historyView, 0, len(o.Steps))
+	for i, step := range o.Steps {
+		if i == 0 || step.Status != o.Steps[i-1].Status {
+			views = append(views, historyView{step.Status, step.At, step.By})
+		}
+	}
+	return views
+}
+
+// AsPlaced is the order as of version 1, which the placing answer shows for ever.
+func (o *Order) AsPlaced() *Order {
+	first := o.Steps[0]
+	placed := &Order{
+		StoreID: o.StoreID, Store: o.Store, ID: o.ID, Number: o.Number, Status: first.Status, Version: 1,
+		Fulfilment: o.Fulfilment, PickupAt: o.PickupAt, SlotStartsAt: o.SlotStartsAt, ReadyEstimate: o.ReadyEstimate,
+		Snapshot: o.Snapshot, Contact: o.Contact, Steps: o.Steps[:1], PlacedAt: o.PlacedAt, UpdatedAt: first.At,
+	}
+	placed.Payment = Payment{Method: o.Payment.Method, Status: first.PaymentStatus}
+	return placed
+}
+
+const orderColumns = `
+    o.store_id, s.slug, o.id, o.number, o.status, o.version, o.fulfilment, o.pickup_at, o.slot_starts_at,
+    o.ready_estimate, o.snapshot, o.contact, o.payment_method, o.payment_status, o.attempt, o.captured,
+    o.refunded, coalesce(o.failure, ''), coalesce(o.holder, ''), o.seen_at is not null, o.updated_at,
+    (select json_agg(json_build_object('version', h.version, 'status', h.status,
+                'payment_status', h.payment_status, 'by', h.by, 'reason', h.reason, 'at', h.at) order by h.version)
+     from order_history h
+     where h.store_id = o.store_id and h.order_id = o.id)`
+
+func scanOrder(row pgx.CollectableRow) (*Order, error) {
+	o := new(Order)
+	err := row.Scan(&o.StoreID, &o.Store, &o.ID, &o.Number, &o.Status, &o.Version, &o.Fulfilment, &o.PickupAt, &o.SlotStartsAt,
+		&o.ReadyEstimate, &o.Snapshot, &o.Contact, &o.Payment.Method, &o.Payment.Status, &o.Payment.Attempt, &o.Payment.Captured,
+		&o.Payment.Refunded, &o.Payment.Failure, &o.Holder, &o.Seen, &o.UpdatedAt, &o.Steps)
+	if err != nil {
+		return nil, err
+	}
+	o.inUTC()
+	if len(o.Steps) != o.Version {
+		return nil, fmt.Errorf("order %s has %d history rows at version %d", o.ID, len(o.Steps), o.Version)
+	}
+	o.PlacedAt = o.Steps[0].At
+	return o, nil
+}
+
+func (o *Order) inUTC() {
+	for _, at := range []*time.Time{o.PickupAt, o.SlotStartsAt, o.ReadyEstimate, &o.UpdatedAt} {
+		if at != nil {
+			*at = at.UTC()
+		}
+	}
+	for i := range o.Steps {
+		o.Steps[i].At = o.Steps[i].At.UTC()
+	}
+}
+
+// OrderByID is the order, or ErrNotFound.
+func OrderByID(ctx context.Context, q Querier, ref OrderRef) (*Order, error) {
+	orders, err := OrdersByID(ctx, q, []OrderRef{ref})
+	if err != nil {
+		return nil, err
+	}
+	if len(orders) == 0 {
+		return nil, ErrNotFound
+	}
+	return orders[0], nil
+}
+
+// OrdersByID are those of the named orders that exist, in key order.
+func OrdersByID(ctx context.Context, q Querier, refs []OrderRef) ([]*Order, error) {
+	stores, ids := columnsOf(refs)
+	rows, err := q.Query(ctx, ordersByID, stores, ids)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, scanOrder)
+}
+
+const ordersByID = `
+    select` + orderColumns + `
+    from unnest($1::int4[], $2::uuid[]) as want (store_id, id)
+    join orders o on o.store_id = want.store_id and o.id = want.id
+    join stores s on s.store_id = o.store_id
+    order by o.store_id, o.id`
+
+func columnsOf(refs []OrderRef) ([]int32, []uuid.UUID) {
+	stores, ids := make([]int32, len(refs)), make([]uuid.UUID, len(refs))
+	for i, ref := range refs {
+		stores[i], ids[i] = ref.StoreID, ref.ID
+	}
+	return stores, ids
+}
+
+// BoardOrders are the orders on a store's board, oldest first, at most boardMax of them.
+func BoardOrders(ctx context.Context, q Querier, storeID int32) ([]*Order, error) {
+	rows, err := q.Query(ctx, `
+    select`+orderColumns+`
+    from orders o
+    join stores s on s.store_id = o.store_id
+    where o.store_id = $1 and o.open and o.status in ('placed', 'in_progress', 'ready')
+    order by o.id
+    limit $2`, storeID, boardMax)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, scanOrder)
+}
+
+// boardMax bounds a board: no shop works on more tickets, and a screen could not show them.
+const boardMax = 1000

@@ -1,0 +1,177 @@
+package db
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// Origin names this process in the history, so that it can tell its own changes from the others'.
+var Origin = rand.Int32()
+
+// Refusals that callers tell apart.
+var (
+	ErrNotFound       = errors.New("not found")
+	ErrPrecondition   = errors.New("it was changed in the meantime")
+	ErrNotPayable     = &Error{Code: CodeNotPayable, Detail: "only an order whose payment failed can be paid again"}
+	ErrNotCancellable = &Error{Code: CodeNotCancellable, Detail: "the order is being made or is finished"}
+	ErrKeyReused      = &Error{Code: CodeKeyReused, Detail: "the Idempotency-Key was used with another body"}
+)
+
+// Orders is the write path: every order is placed and moved through here. Its methods are safe for
+// concurrent use; whatever they return has been committed.
+type Orders struct {
+	pool   *pgxpool.Pool
+	hub    *Hub
+	outbox Outbox
+
+	placing   *Group[keyID, *Placing, Placed]
+	settling  *Group[OrderRef, *Change, Changed]
+	advancing *Group[OrderRef, *Change, Changed]
+}
+
+// NewOrders opens the write path. groupMax bounds a group commit; 0 stands for the default.
+func NewOrders(pool *pgxpool.Pool, hub *Hub, outbox Outbox, groupMax int) *Orders {
+	o := &Orders{pool: pool, hub: hub, outbox: outbox}
+	byOrder := func(c *Change) OrderRef { return c.Ref }
+	o.placing = NewGroup(groupMax, (*Placing).keyID, o.flushPlacings)
+	o.settling = NewGroup(groupMax, byOrder, o.flushChanges)
+	o.advancing = NewGroup(groupMax, byOrder, o.flushChanges)
+	return o
+}
+
+// Close answers what was accepted and refuses the rest with ErrStopping.
+func (o *Orders) Close(ctx context.Context) error {
+	return errors.Join(o.placing.Close(ctx), o.advancing.Close(ctx), o.settling.Close(ctx))
+}
+
+// NewOrder is an order as of version 1, without what the write gives it. A zero total needs no
+// provider; a counter order is paid at the till.
+func NewOrder(store *Store, fulfilment string, customer Customer, quote *Quote, method, token string, contact *Contact, pickupAt *time.Time) (*Order, error) {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return nil, fmt.Errorf("making an order id: %w", err)
+	}
+	at := time.Now().UTC().Truncate(time.Microsecond)
+	o := &Order{
+		StoreID: store.ID, Store: store.Slug, ID: id, Version: 1, Fulfilment: fulfilment, PickupAt: pickupAt,
+		Snapshot: Snapshot{Customer: customer, Quote: *quote}, Contact: contact,
+		Payment: Payment{Method: method}, PlacedAt: at, UpdatedAt: at,
+	}
+	by := "customer"
+	switch {
+	case method == "counter" && quote.Total > 0:
+		o.Status, o.Payment.Status = StatusPlaced, Due
+	case quote.Total == 0:
+		o.Status, o.Payment.Status = StatusPlaced, Captured
+	default:
+		o.Status, o.Payment.Status = PaymentPending, Pending
+		o.Payment.Attempt, o.Payment.Token = 1, token
+	}
+	o.Steps = []Step{{1, o.Status, o.Payment.Status, by, "", at}}
+	return o, nil
+}
+
+// Place writes an order under its idempotency key, or finds what the key was used for.
+func (o *Orders) Place(ctx context.Context, p *Placing) (Placed, error) { return o.placing.Do(ctx, p) }
+
+// Settle records what the world outside said of an order's money.
+func (o *Orders) Settle(ctx context.Context, ref OrderRef, decide Decision) (*Order, error) {
+	changed, err := o.settling.Do(ctx, &Change{Ref: ref, Decide: decide})
+	return changed.Order, err
+}
+
+// Advance moves an order as a person or a timer decided.
+func (o *Orders) Advance(ctx context.Context, ref OrderRef, decide Decision) (*Order, error) {
+	changed, err := o.advancing.Do(ctx, &Change{Ref: ref, Decide: decide})
+	return changed.Order, err
+}
+
+// Command carries out one command of a store's board. The order is as it is now; nil for a command
+// about the store, or about an order that the store does not have.
+func (o *Orders) Command(ctx context.Context, storeID int32, c *Command, menu *Menu) (Changed, error) {
+	if !c.OfStore() {
+		return o.advancing.Do(ctx, &Change{Ref: OrderRef{storeID, c.Order}, Command: c})
+	}
+	for tries := 1; ; tries++ {
+		result, err := o.commandStore(ctx, storeID, c, menu)
+		if err == nil || !lostRace(err) || tries == groupTries {
+			return Changed{Result: result}, err
+		}
+	}
+}
+
+// PayAgain starts another charge under an idempotency key, or finds what the key was used for.
+// bodyHash covers the order too: the key's scope is the route of all orders.
+func (o *Orders) PayAgain(ctx context.Context, ref OrderRef, token, key string, bodyHash []byte, wait time.Duration) (Placed, error) {
+	id := keyID{ref.StoreID, paymentRoute, key}
+	var placed Placed
+	err := o.inTx(ctx, func(tx pgx.Tx) error {
+		rows, won := new(keyRows), map[keyID]bool{}
+		rows.add(id, bodyHash, ref.ID, wait)
+		batch := new(pgx.Batch)
+		rows.queue(batch, won)
+		if err := tx.SendBatch(ctx, batch).Close(); err != nil {
+			return err
+		}
+		if !won[id] {
+			replay, err := replayOf(ctx, tx, id, bodyHash)
+			placed.Replay = replay
+			return err
+		}
+		work, err := o.change(ctx, tx, []*Change{{Ref: ref, Decide: PayAgain(token, time.Now())}})
+		if err != nil {
+			return err
+		}
+		placed.Order = work[0].after
+		return work[0].err
+	})
+	if err == nil && placed.Order != nil {
+		o.hub.Publish(placed.Order)
+	}
+	return placed, err
+}
+
+// Answer is the first answer to a request under an idempotency key: a waiting request and all its
+// repeats wait for the payment or for the time the first one gave, and the first to get there freezes
+// what all of them say. render makes status and body of an order.
+func (o *Orders) Answer(ctx context.Context, storeID int32, route, key string, replay *Replay, render func(*Order) (int, []byte)) (*Replay, error) {
+	if replay.Status != 0 {
+		return replay, nil
+	}
+	order, err := o.awaitSettled(ctx, OrderRef{storeID, replay.OrderID}, replay.WaitUntil)
+	if err != nil {
+		return nil, err
+	}
+	status, body := render(order)
+	return freeze(ctx, o.pool, keyID{storeID, route, key}, status, body)
+}
+
+// awaitSettled is the order once its payment is settled or failed, at the latest at until.
+func (o *Orders) awaitSettled(ctx context.Context, ref OrderRef, until *time.Time) (*Order, error) {
+	watcher := o.hub.WatchOrder(ref)
+	defer watcher.Close()
+	order, err := OrderByID(ctx, o.pool, ref)
+	if until == nil || err != nil {
+		return order, err
+	}
+	limit, cancel := context.WithDeadline(ctx, *until)
+	defer cancel()
+	for order.Status == PaymentPending {
+		newer, err := watcher.Next(limit)
+		switch {
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case err != nil:
+			return OrderByID(ctx, o.pool, ref)
+		}
+		order = newer[len(newer)-1]
+	}
+	return order, nil
+}

@@ -1,0 +1,158 @@
+package db
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+)
+
+// Charge is one attempt to charge an order, as the worker that carries it out needs it.
+type Charge struct {
+	OrderRef
+	Attempt  int
+	Amount   int64 // in the currency's minor unit
+	Currency string
+	Token    string
+	Status   PaymentStatus
+	Wanted   bool // the order still waits to be paid; else the charge must not be made any more
+}
+
+// Key is the idempotency key under which the provider knows the charge.
+func (c *Charge) Key() string { return fmt.Sprintf("charge-%d-%s-%d", c.StoreID, c.ID, c.Attempt) }
+
+// Reference is how the provider's books name the order.
+func (c *Charge) Reference() string { return fmt.Sprintf("%d/%s", c.StoreID, c.ID) }
+
+// paymentRows are attempts on their way into the database, column by column.
+type paymentRows struct {
+	stores                 []int32
+	ids                    []uuid.UUID
+	attempts               []int
+	amounts                []int64
+	tokens, statuses, refs []string
+	failures               []string
+	at                     []time.Time
+}
+
+func (r *paymentRows) add(o *Order) {
+	r.stores, r.ids, r.attempts = append(r.stores, o.StoreID), append(r.ids, o.ID), append(r.attempts, o.Payment.Attempt)
+	r.amounts, r.tokens = append(r.amounts, o.Snapshot.Total), append(r.tokens, o.Payment.Token)
+	r.statuses, r.refs = append(r.statuses, string(o.Payment.Status)), append(r.refs, o.Payment.Ref)
+	r.failures, r.at = append(r.failures, o.Payment.Failure), append(r.at, o.UpdatedAt)
+}
+
+func (r *paymentRows) queueInsert(batch *pgx.Batch) {
+	batch.Queue(`
+    insert into payments (store_id, order_id, attempt, amount, token, status, created_at, updated_at)
+    select store_id, order_id, attempt, amount, token, 'pending', at, at
+    from unnest($1::int4[], $2::uuid[], $3::int4[], $4::int8[], $5::text[], $6::timestamptz[])
+         as v (store_id, order_id, attempt, amount, token, at)`,
+		r.stores, r.ids, r.attempts, r.amounts, r.tokens, r.at)
+}
+
+// queueUpdate carries the state of the orders' payments over to their current attempts. A failed
+// attempt stays failed, whatever becomes of its order.
+func (r *paymentRows) queueUpdate(batch *pgx.Batch) {
+	batch.Queue(`
+    update payments p
+    set status = v.status, failure = coalesce(nullif(v.failure, ''), p.failure), updated_at = v.at,
+        provider_ref = coalesce(nullif(v.ref, ''), p.provider_ref),
+        token = case when v.status in ('pending', 'unknown') then p.token end
+    from unnest($1::int4[], $2::uuid[], $3::int4[], $4::text[], $5::text[], $6::text[], $7::timestamptz[])
+         as v (store_id, order_id, attempt, status, failure, ref, at)
+    where p.store_id = v.store_id and p.order_id = v.order_id and p.attempt = v.attempt and p.status <> 'failed'`,
+		r.stores, r.ids, r.attempts, r.statuses, r.failures, r.refs, r.at)
+}
+
+// writePayments adds the attempts that a change began and carries over what became of the others.
+func writePayments(ctx context.Context, tx pgx.Tx, work []*changing) error {
+	var begun, changed paymentRows
+	for _, c := range work {
+		switch {
+		case !c.moved() || c.after.Payment.Attempt == 0:
+		case c.after.Payment.Attempt > c.before.Payment.Attempt:
+			begun.add(c.after)
+		case c.after.Payment.Status != c.before.Payment.Status:
+			changed.add(c.after)
+		}
+	}
+	batch := new(pgx.Batch)
+	if len(begun.ids) > 0 {
+		begun.queueInsert(batch)
+	}
+	if len(changed.ids) > 0 {
+		changed.queueUpdate(batch)
+	}
+	return tx.SendBatch(ctx, batch).Close()
+}
+
+const chargeColumns = `
+    p.store_id, p.order_id, p.attempt, p.amount, s.currency, coalesce(p.token, ''), p.status, o.status = 'payment_pending'`
+
+func scanCharge(row pgx.CollectableRow) (*Charge, error) {
+	c := new(Charge)
+	return c, row.Scan(&c.StoreID, &c.ID, &c.Attempt, &c.Amount, &c.Currency, &c.Token, &c.Status, &c.Wanted)
+}
+
+// ChargesOf are the current attempts of the named orders, settled or not.
+func ChargesOf(ctx context.Context, q Querier, refs []OrderRef) ([]*Charge, error) {
+	stores, ids := columnsOf(refs)
+	rows, err := q.Query(ctx, `
+    select`+chargeColumns+`
+    from unnest($1::int4[], $2::uuid[]) as want (store_id, id)
+    join orders o on o.store_id = want.store_id and o.id = want.id
+    join payments p on p.store_id = o.store_id and p.order_id = o.id and p.attempt = o.attempt
+    join stores s on s.store_id = o.store_id`, stores, ids)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, scanCharge)
+}
+
+// Stuck are orders whose payment stands still.
+type Stuck struct {
+	Pending, Unknown, Refunds []OrderRef
+}
+
+// Unsettled are the payments that have not moved since before cutoff, oldest first, at most limit.
+func Unsettled(ctx context.Context, q Querier, cutoff time.Time, limit int) (stuck Stuck, err error) {
+	rows, err := q.Query(ctx, `
+    select store_id, order_id, status
+    from payments
+    where status in ('pending', 'unknown', 'refund_pending') and updated_at < $1
+    order by order_id
+    limit $2`, cutoff, limit)
+	if err != nil {
+		return stuck, err
+	}
+	var ref OrderRef
+	var status PaymentStatus
+	_, err = pgx.ForEachRow(rows, []any{&ref.StoreID, &ref.ID, &status}, func() error {
+		switch status {
+		case Pending:
+			stuck.Pending = append(stuck.Pending, ref)
+		case Unknown:
+			stuck.Unknown = append(stuck.Unknown, ref)
+		default:
+			stuck.Refunds = append(stuck.Refunds, ref)
+		}
+		return nil
+	})
+	return stuck, err
+}
+
+// Overdue are open orders in one of the states, placed and last changed before cutoff, at most limit.
+func Overdue(ctx context.Context, q Querier, cutoff time.Time, in []Status, limit int) ([]OrderRef, error) {
+	rows, err := q.Query(ctx, `
+    select store_id, id
+    from orders
+    where open and status = any($1) and id < uuid_floor($2) and (updated_at < $2 or status <> 'ready')
+    limit $3`, in, cutoff, limit)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowToStructByPos[OrderRef])
+}

@@ -1,0 +1,195 @@
+package db
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/hex"
+	"log/slog"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"golang.org/x/sync/errgroup"
+)
+
+const (
+	// relayEvery is how often changes are told to the other processes: one NOTIFY for all of them, in a
+	// transaction of its own, because a NOTIFY inside an order's holds a lock of the whole database
+	// through its commit.
+	relayEvery = 10 * time.Millisecond
+	// toldMax bounds what waits to be told; the history reader of the others finds the rest.
+	toldMax = 8192
+	// toldPerPayload keeps a payload below PostgreSQL's 8,000 bytes: a reference takes 40.
+	toldPerPayload = 190
+
+	// historyEvery and historyOverlap govern the reader that finds what no notification told. Rows are
+	// stamped before they are committed: the overlap covers the longest flush but for one that hangs.
+	historyEvery   = time.Second
+	historyOverlap = 3 * time.Second
+
+	ordersChannel = "frenchpress_orders"
+	reconnectWait = 250 * time.Millisecond
+)
+
+// changeRef is a version of an order that another process made.
+type changeRef struct {
+	OrderRef
+	version int
+}
+
+// Run connects the hub to the other processes on the database until ctx ends.
+func (h *Hub) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return every(ctx, relayEvery, "telling other processes of orders", h.tell) })
+	g.Go(func() error { return every(ctx, historyEvery, "reading the history of other processes", h.readHistory) })
+	g.Go(func() error { return every(ctx, reconnectWait, "listening to other processes", h.listen) })
+	return g.Wait()
+}
+
+// every calls fn, again and again with a pause, until ctx ends. Failures are logged, the same one once.
+func every(ctx context.Context, pause time.Duration, what string, fn func(context.Context) error) error {
+	var failing string
+	ticker := time.NewTicker(pause)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+		err := fn(ctx)
+		switch {
+		case ctx.Err() != nil:
+		case err != nil && err.Error() != failing:
+			failing = err.Error()
+			slog.Warn("failing, will be tried again", "what", what, "error", err)
+		case err == nil && failing != "":
+			failing = ""
+			slog.Info("works again", "what", what)
+		}
+	}
+}
+
+// tell passes the orders changed here on to the other processes.
+func (h *Hub) tell(ctx context.Context) error {
+	h.mu.Lock()
+	told := h.told
+	h.told = nil
+	h.mu.Unlock()
+	if len(told) == 0 {
+		return nil
+	}
+	payloads := make([]string, 0, len(told)/toldPerPayload+1)
+	for len(told) > 0 {
+		n := min(len(told), toldPerPayload)
+		payloads = append(payloads, encodeRefs(told[:n]))
+		told = told[n:]
+	}
+	ctx, cancel := context.WithTimeout(ctx, historyEvery)
+	defer cancel()
+	_, err := h.pool.Exec(ctx, `select pg_notify($1, payload) from unnest($2::text[]) as payload`, ordersChannel, payloads)
+	return err
+}
+
+// listen hears what the other processes tell, on a connection of its own, until it breaks.
+func (h *Hub) listen(ctx context.Context) error {
+	conn, err := pgx.ConnectConfig(ctx, h.pool.Config().ConnConfig)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	if _, err := conn.Exec(ctx, "listen "+ordersChannel); err != nil {
+		return err
+	}
+	for {
+		told, err := conn.WaitForNotification(ctx)
+		if err != nil {
+			return err
+		}
+		refs, foreign := decodeRefs(told.Payload)
+		if !foreign {
+			continue
+		}
+		changes := make([]changeRef, len(refs))
+		for i, ref := range refs {
+			changes[i] = changeRef{ref, int(^uint(0) >> 1)}
+		}
+		if err := h.fetch(ctx, changes); err != nil {
+			return err
+		}
+	}
+}
+
+// readHistory finds what the other processes changed lately, told or not.
+func (h *Hub) readHistory(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, historyOverlap)
+	defer cancel()
+	rows, err := h.pool.Query(ctx, `
+    select store_id, order_id, max(version)
+    from order_history
+    where at > $1 and origin <> $2
+    group by store_id, order_id`, time.Now().Add(-historyEvery-historyOverlap), Origin)
+	if err != nil {
+		return err
+	}
+	var changes []changeRef
+	var c changeRef
+	if _, err := pgx.ForEachRow(rows, []any{&c.StoreID, &c.ID, &c.version}, func() error {
+		changes = append(changes, c)
+		return nil
+	}); err != nil {
+		return err
+	}
+	return h.fetch(ctx, changes)
+}
+
+// fetch reads the orders that somebody here watches and hands them on.
+func (h *Hub) fetch(ctx context.Context, changes []changeRef) error {
+	news := h.watched(changes)
+	if len(news) == 0 {
+		return nil
+	}
+	orders, err := OrdersByID(ctx, h.pool, news)
+	if err != nil {
+		return err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, o := range orders {
+		h.deliver(o)
+	}
+	return nil
+}
+
+// encodeRefs writes the origin and, for each order, its store and id in hexadecimal.
+func encodeRefs(refs []OrderRef) string {
+	var b strings.Builder
+	b.WriteString(strconv.Itoa(int(Origin)))
+	for _, ref := range refs {
+		var raw [20]byte
+		binary.BigEndian.PutUint32(raw[:4], uint32(ref.StoreID))
+		copy(raw[4:], ref.ID[:])
+		b.WriteByte(' ')
+		b.WriteString(hex.EncodeToString(raw[:]))
+	}
+	return b.String()
+}
+
+// decodeRefs reads a payload; foreign is false for what this process told itself and for what it
+// cannot read.
+func decodeRefs(payload string) (refs []OrderRef, foreign bool) {
+	fields := strings.Fields(payload)
+	if len(fields) == 0 || fields[0] == strconv.Itoa(int(Origin)) {
+		return nil, false
+	}
+	for _, field := range fields[1:] {
+		raw, err := hex.DecodeString(field)
+		if err != nil || len(raw) != 20 {
+			return nil, false
+		}
+		refs = append(refs, OrderRef{int32(binary.BigEndian.Uint32(raw[:4])), uuid.UUID(raw[4:])})
+	}
+	return refs, true
+}

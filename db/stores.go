@@ -1,0 +1,144 @@
+package db
+
+import (
+	"cmp"
+	"context"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Search are the stores whose slug, name or address contains q (any case), by slug, those after the
+// slug after, at most limit.
+func (c *Catalog) Search(q, after string, limit int) []*Store {
+	q = strings.ToLower(strings.TrimSpace(q))
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	from, _ := slices.BinarySearchFunc(c.sorted, after, func(s *Store, slug string) int { return strings.Compare(s.Slug, slug) })
+	var found []*Store
+	for _, s := range c.sorted[from:] {
+		if len(found) == limit {
+			break
+		}
+		if s.Slug != after && s.matches(q) {
+			found = append(found, s)
+		}
+	}
+	return found
+}
+
+func (s *Store) matches(q string) bool {
+	return q == "" || strings.Contains(s.Slug, q) ||
+		strings.Contains(strings.ToLower(s.Name), q) || strings.Contains(strings.ToLower(s.Address), q)
+}
+
+// Near are the stores matching q that are nearest to a point (degrees), nearest first, at most limit.
+func (c *Catalog) Near(q string, lat, lon float64, limit int) []*Store {
+	q = strings.ToLower(strings.TrimSpace(q))
+	type hit struct {
+		store *Store
+		far   float64
+	}
+	var hits []hit
+	for _, s := range c.Stores() {
+		if s.matches(q) {
+			hits = append(hits, hit{s, haversine(lat, lon, s.Lat, s.Lon)})
+		}
+	}
+	slices.SortFunc(hits, func(a, b hit) int {
+		return cmp.Or(cmp.Compare(a.far, b.far), strings.Compare(a.store.Slug, b.store.Slug))
+	})
+	found := make([]*Store, 0, min(limit, len(hits)))
+	for _, h := range hits[:min(limit, len(hits))] {
+		found = append(found, h.store)
+	}
+	return found
+}
+
+// haversine orders distances on the globe; it grows with the distance but is not in any unit.
+func haversine(lat1, lon1, lat2, lon2 float64) float64 {
+	const rad = math.Pi / 180
+	sinLat, sinLon := math.Sin((lat2-lat1)*rad/2), math.Sin((lon2-lon1)*rad/2)
+	return sinLat*sinLat + math.Cos(lat1*rad)*math.Cos(lat2*rad)*sinLon*sinLon
+}
+
+// WaitMinutes is how long a new order takes about: the store's own time for one, and as much again for
+// every ten that wait. The queue is counted up to waitCounted.
+func WaitMinutes(ctx context.Context, q Querier, stores []*Store) (map[int32]int, error) {
+	ids := make([]int32, len(stores))
+	for i, s := range stores {
+		ids[i] = s.ID
+	}
+	rows, err := q.Query(ctx, `
+    select want.store_id,
+           (select count(*)
+            from (select from orders o
+                  where o.store_id = want.store_id and o.open and o.status in ('placed', 'in_progress')
+                  limit $2) as queue)
+    from unnest($1::int4[]) as want (store_id)`, ids, waitCounted)
+	if err != nil {
+		return nil, err
+	}
+	queues := make(map[int32]int, len(stores))
+	var id int32
+	var queue int
+	if _, err := pgx.ForEachRow(rows, []any{&id, &queue}, func() error {
+		queues[id] = queue
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	waits := make(map[int32]int, len(stores))
+	for _, s := range stores {
+		waits[s.ID] = s.PrepMinutes + s.PrepMinutes*queues[s.ID]/10
+	}
+	return waits, nil
+}
+
+const waitCounted = 200
+
+// StorePatch is what staff change about a store; nil leaves a setting alone.
+type StorePatch struct {
+	Hours       *Hours
+	PausedUntil **time.Time
+	SlotMinutes *int
+	SlotLimit   **int
+}
+
+// PatchStore changes a store's settings if they still have the version that was seen; else it returns
+// ErrPrecondition. A pause holds for every order placed after PatchStore returned.
+func PatchStore(ctx context.Context, q Querier, storeID int32, version int, p StorePatch) error {
+	var hours, slotMinutes any
+	if p.Hours != nil {
+		hours = *p.Hours
+	}
+	if p.SlotMinutes != nil {
+		slotMinutes = *p.SlotMinutes
+	}
+	var pausedUntil *time.Time
+	if p.PausedUntil != nil {
+		pausedUntil = *p.PausedUntil
+	}
+	var slotLimit *int
+	if p.SlotLimit != nil {
+		slotLimit = *p.SlotLimit
+	}
+	tag, err := q.Exec(ctx, `
+    update store_settings
+    set hours = coalesce($3::jsonb, hours),
+        paused_until = case when $4 then $5 else paused_until end,
+        pause_decided_at = case when $4 then clock_timestamp() else pause_decided_at end,
+        slot_minutes = coalesce($6, slot_minutes),
+        slot_limit = case when $7 then $8 else slot_limit end,
+        version = version + 1,
+        updated_at = clock_timestamp()
+    where store_id = $1 and version = $2`,
+		storeID, version, hours, p.PausedUntil != nil, pausedUntil, slotMinutes, p.SlotLimit != nil, slotLimit)
+	if err == nil && tag.RowsAffected() == 0 {
+		return ErrPrecondition
+	}
+	return err
+}

@@ -1,0 +1,68 @@
+package jobs
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+
+	"github.com/google/uuid"
+
+	"frenchpress/db"
+)
+
+// Message is one notification on its way to one address.
+type Message struct {
+	StoreID int32 // 0: the chain
+	Subject uuid.UUID
+	Kind    string
+	Channel string // email, sms or push
+	Address string
+	Text    string
+	Stale   string // why it should not be sent any more
+}
+
+// Channel carries messages to people. An error of Send means that the message was certainly not sent;
+// where that is not certain, Send returns nil.
+type Channel interface {
+	Send(ctx context.Context, m Message) error
+}
+
+// logChannels write every message to the log in the place of mail, text messages and pushes.
+func logChannels(log *slog.Logger) map[string]Channel {
+	channel := logChannel{log}
+	return map[string]Channel{"email": channel, "sms": channel, "push": channel}
+}
+
+type logChannel struct{ log *slog.Logger }
+
+func (c logChannel) Send(ctx context.Context, m Message) error {
+	c.log.InfoContext(ctx, "message", "channel", m.Channel, "kind", m.Kind, "to", masked(m.Address), "store", m.StoreID,
+		"subject", m.Subject, "text", m.Text)
+	return nil
+}
+
+// masked keeps addresses out of the log but for a hint of whose it is.
+func masked(address string) string {
+	if len(address) <= 4 {
+		return "…"
+	}
+	return address[:2] + "…" + address[len(address)-2:]
+}
+
+func messageText(kind string, o *db.Order) string {
+	name := o.Snapshot.Customer.Name
+	switch kind {
+	case "order_confirmed":
+		return fmt.Sprintf("Thank you, %s. Your order %d is in.", name, o.Number)
+	case "order_ready":
+		return fmt.Sprintf("%s, your order %d is ready.", name, o.Number)
+	case "order_cancelled":
+		if o.Status == db.Expired {
+			return fmt.Sprintf("%s, your order %d was not paid in time and has expired.", name, o.Number)
+		}
+		return fmt.Sprintf("%s, your order %d was cancelled.", name, o.Number)
+	case "refund_issued":
+		return fmt.Sprintf("%s, the payment of your order %d was given back.", name, o.Number)
+	}
+	return ""
+}

@@ -1,0 +1,182 @@
+// Package jobs is what happens later: the River workers that charge, refund, notify and keep time, the
+// payment provider and the notification channels.
+package jobs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+	"github.com/riverqueue/river/rivermigrate"
+	"github.com/riverqueue/river/rivertype"
+
+	"frenchpress/db"
+)
+
+// The queues, so that nothing waits behind work of another kind.
+const (
+	queueCharge = "charge" // groups of orders, straight after they were placed
+	queueSettle = "settle" // single orders: what was unanswered, refunds
+	queueNotify = "notify"
+	queueTimers = "timers"
+)
+
+const (
+	fetchCooldown = 20 * time.Millisecond
+	// fetchPoll finds jobs whose notification was lost.
+	fetchPoll = 500 * time.Millisecond
+	// jobTimeout bounds a job; the longest is a group of 256 charges that all go unanswered, 32 at a time.
+	jobTimeout = 25 * time.Second
+	// rescueAfter takes up the jobs of a process that died: just above jobTimeout.
+	rescueAfter = 30 * time.Second
+	// softStop is how long a stopping process waits for its running jobs.
+	softStop = 5 * time.Second
+)
+
+// Config is what the owner sets about jobs.
+type Config struct {
+	ExpireAfter  time.Duration
+	AbandonAfter time.Duration
+	Log          *slog.Logger
+}
+
+// Client inserts and works the jobs.
+type Client struct {
+	config   Config
+	pool     *pgxpool.Pool
+	river    *river.Client[pgx.Tx]
+	provider *Sandbox
+	channels map[string]Channel
+
+	orders *db.Orders // set before Start
+}
+
+// Migrate brings River's tables up to date. The caller holds the migration lock.
+func Migrate(ctx context.Context, pool *pgxpool.Pool) error {
+	migrator, err := rivermigrate.New(riverpgxv5.New(pool), &rivermigrate.Config{Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return err
+	}
+	if _, err := migrator.Migrate(ctx, rivermigrate.DirectionUp, nil); err != nil {
+		return fmt.Errorf("migrating River's tables: %w", err)
+	}
+	return nil
+}
+
+// New makes a client that can insert jobs; Start works them.
+func New(pool *pgxpool.Pool, config Config) (*Client, error) {
+	c := &Client{config: config, pool: pool, provider: NewSandbox(pool), channels: logChannels(config.Log)}
+	workers := river.NewWorkers()
+	river.AddWorker(workers, &chargeWorker{client: c})
+	river.AddWorker(workers, &settleWorker{client: c})
+	river.AddWorker(workers, &refundWorker{client: c})
+	river.AddWorker(workers, &notifyWorker{client: c})
+	river.AddWorker(workers, &sweepWorker{client: c})
+	river.AddWorker(workers, &expireWorker{client: c})
+	river.AddWorker(workers, &abandonWorker{client: c})
+	river.AddWorker(workers, &housekeepingWorker{client: c})
+	var err error
+	c.river, err = river.NewClient(riverpgxv5.New(pool), &river.Config{
+		Logger:                      config.Log,
+		Workers:                     workers,
+		PeriodicJobs:                periodic(),
+		ErrorHandler:                &failures{log: config.Log},
+		FetchCooldown:               fetchCooldown,
+		FetchPollInterval:           fetchPoll,
+		JobTimeout:                  jobTimeout,
+		RescueStuckJobsAfter:        rescueAfter,
+		SoftStopTimeout:             softStop,
+		CompletedJobRetentionPeriod: time.Hour,
+		DiscardedJobRetentionPeriod: -1,
+		Queues: map[string]river.QueueConfig{
+			queueCharge: {MaxWorkers: 64},
+			queueSettle: {MaxWorkers: 64},
+			queueNotify: {MaxWorkers: 16},
+			queueTimers: {MaxWorkers: 4},
+		},
+	})
+	return c, err
+}
+
+// River is the underlying client, for the dashboard.
+func (c *Client) River() *river.Client[pgx.Tx] { return c.river }
+
+// Start works jobs until Stop. The context only bounds the start.
+func (c *Client) Start(ctx context.Context, orders *db.Orders) error {
+	c.orders = orders
+	return c.river.Start(context.WithoutCancel(ctx))
+}
+
+// Stop waits for running jobs, at most softStop and a little; what does not end is taken up again later.
+func (c *Client) Stop(ctx context.Context) error {
+	err := c.river.Stop(ctx)
+	c.provider.Close(ctx)
+	return err
+}
+
+// Outbox is how the write path puts jobs into its transactions.
+func (c *Client) Outbox() db.Outbox {
+	return db.Outbox{
+		Charge: func(ctx context.Context, tx pgx.Tx, orders []db.OrderRef) error {
+			_, err := c.river.InsertTx(ctx, tx, chargeArgs{orders}, nil)
+			return err
+		},
+		Settle: func(ctx context.Context, tx pgx.Tx, orders []db.OrderRef) error {
+			return insertEach(ctx, c, tx, orders, func(o db.OrderRef) river.JobArgs { return settleArgs{o} })
+		},
+		Refund: func(ctx context.Context, tx pgx.Tx, orders []db.OrderRef) error {
+			return insertEach(ctx, c, tx, orders, func(o db.OrderRef) river.JobArgs { return refundArgs{o} })
+		},
+		Notify: func(ctx context.Context, tx pgx.Tx, notices []db.Notice) error {
+			_, err := c.river.InsertTx(ctx, tx, notifyArgs{notices}, nil)
+			return err
+		},
+	}
+}
+
+func insertEach(ctx context.Context, c *Client, tx pgx.Tx, orders []db.OrderRef, args func(db.OrderRef) river.JobArgs) error {
+	params := make([]river.InsertManyParams, len(orders))
+	for i, ref := range orders {
+		params[i].Args = args(ref)
+	}
+	_, err := c.river.InsertManyFastTx(ctx, tx, params)
+	return err
+}
+
+// insertSettles gives each order a job of its own.
+func (c *Client) insertSettles(ctx context.Context, orders []db.OrderRef) error {
+	return pgx.BeginFunc(ctx, c.pool, func(tx pgx.Tx) error { return c.Outbox().Settle(ctx, tx, orders) })
+}
+
+// failures writes one line for every job that failed.
+type failures struct{ log *slog.Logger }
+
+func (f *failures) HandleError(ctx context.Context, job *rivertype.JobRow, err error) *river.ErrorHandlerResult {
+	next := "it will be tried again"
+	if job.Attempt >= job.MaxAttempts {
+		next = "it is a dead letter now: see /staff/jobs/"
+	}
+	level := slog.LevelWarn
+	if errors.Is(err, errNotYet) {
+		level = slog.LevelDebug
+	}
+	f.log.Log(ctx, level, "job failed", "job", job.ID, "kind", job.Kind, "args", string(job.EncodedArgs), "attempt", job.Attempt,
+		"error", err, "next", next)
+	return nil
+}
+
+func (f *failures) HandlePanic(ctx context.Context, job *rivertype.JobRow, panicVal any, trace string) *river.ErrorHandlerResult {
+	if trace == "" {
+		trace = string(debug.Stack())
+	}
+	f.log.ErrorContext(ctx, "job panicked", "job", job.ID, "kind", job.Kind, "args", string(job.EncodedArgs), "attempt", job.Attempt,
+		"panic", fmt.Sprint(panicVal), "trace", trace)
+	return nil
+}

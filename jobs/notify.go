@@ -1,0 +1,111 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/riverqueue/river"
+
+	"frenchpress/db"
+)
+
+type notifyArgs struct {
+	Notices []db.Notice `json:"notices"`
+}
+
+func (notifyArgs) Kind() string { return "notify" }
+
+func (notifyArgs) InsertOpts() river.InsertOpts {
+	return river.InsertOpts{Queue: queueNotify, MaxAttempts: 8}
+}
+
+// notifyWorker sends the messages that one group of changes asked for.
+type notifyWorker struct {
+	river.WorkerDefaults[notifyArgs]
+	client *Client
+}
+
+func (w *notifyWorker) NextRetry(job *river.Job[notifyArgs]) time.Time { return soon(job.Attempt) }
+
+func (w *notifyWorker) Work(ctx context.Context, job *river.Job[notifyArgs]) error {
+	var failed error
+	for _, notice := range job.Args.Notices {
+		if err := w.client.notifyOrder(ctx, notice); err != nil {
+			failed = errors.Join(failed, err)
+		}
+	}
+	return failed
+}
+
+// notifyOrder sends one message about an order to every channel its customer has.
+func (c *Client) notifyOrder(ctx context.Context, notice db.Notice) error {
+	order, err := db.OrderByID(ctx, c.pool, notice.OrderRef)
+	if err != nil {
+		return err
+	}
+	return c.send(ctx, Message{
+		StoreID: notice.StoreID, Subject: notice.ID, Kind: notice.Kind,
+		Text: messageText(notice.Kind, order), Stale: stale(notice.Kind, order),
+	}, order.Contact)
+}
+
+// send offers a message to each channel. Every attempt is logged, also one that was suppressed.
+func (c *Client) send(ctx context.Context, m Message, to *db.Contact) error {
+	var failed error
+	for _, address := range addresses(to) {
+		m.Channel, m.Address = address.channel, address.to
+		if err := c.sendOn(ctx, m); err != nil {
+			failed = errors.Join(failed, err)
+		}
+	}
+	return failed
+}
+
+// sendOn sends a message on its channel at most once: it is claimed before, and what was claimed is
+// never sent again unless the channel said for certain that it was not sent.
+func (c *Client) sendOn(ctx context.Context, m Message) error {
+	claim := db.Notification{StoreID: m.StoreID, Subject: m.Subject, Kind: m.Kind, Channel: m.Channel, Address: m.Address}
+	why := m.Stale
+	if why == "" {
+		var err error
+		if why, err = db.ClaimNotification(ctx, c.pool, claim); err != nil {
+			return err
+		}
+	} else if err := db.SuppressNotification(ctx, c.pool, claim, why); err != nil {
+		return err
+	}
+	if why != "" {
+		return nil
+	}
+	err := c.channels[m.Channel].Send(ctx, m)
+	return errors.Join(err, db.FinishNotification(context.WithoutCancel(ctx), c.pool, claim, err))
+}
+
+type address struct{ channel, to string }
+
+func addresses(to *db.Contact) []address {
+	if to == nil {
+		return nil
+	}
+	var found []address
+	for _, a := range []address{{"email", to.Email}, {"sms", to.Phone}, {"push", to.Push}} {
+		if a.to != "" {
+			found = append(found, a)
+		}
+	}
+	return found
+}
+
+// stale is why a message about an order says nothing true any more, empty if it does.
+func stale(kind string, o *db.Order) string {
+	switch {
+	case kind == "order_ready" && o.Status != db.Ready:
+		return "the order is " + string(o.Status) + " by now"
+	case kind == "order_confirmed" && o.Status != db.StatusPlaced && o.Status != db.InProgress:
+		return "the order is " + string(o.Status) + " by now"
+	case kind == "order_cancelled" && o.Status != db.Cancelled && o.Status != db.Expired:
+		return "the order is " + string(o.Status) + " by now"
+	}
+	return ""
+}

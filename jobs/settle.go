@@ -1,0 +1,112 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/riverqueue/river"
+
+	"frenchpress/db"
+)
+
+const (
+	lookEvery = 250 * time.Millisecond
+	lookFor   = 10 * time.Second
+)
+
+// errNotYet is a provider that is still working on a charge.
+var errNotYet = errors.New("the provider has not decided yet")
+
+type settleArgs struct {
+	db.OrderRef
+}
+
+func (settleArgs) Kind() string { return "settle" }
+
+func (settleArgs) InsertOpts() river.InsertOpts {
+	return river.InsertOpts{Queue: queueSettle, MaxAttempts: 50}
+}
+
+// settleWorker finds out about one charge that was not answered: what the provider says of it decides,
+// never a new charge. Only where the provider knows nothing of the key is the charge sent again, under
+// that key, and only while the order still wants it.
+type settleWorker struct {
+	river.WorkerDefaults[settleArgs]
+	client *Client
+}
+
+func (w *settleWorker) NextRetry(job *river.Job[settleArgs]) time.Time { return soon(job.Attempt) }
+
+func (w *settleWorker) Work(ctx context.Context, job *river.Job[settleArgs]) error {
+	charges, err := db.ChargesOf(ctx, w.client.pool, []db.OrderRef{job.Args.OrderRef})
+	if err != nil || len(charges) == 0 || charges[0].Status.Settled() {
+		return err
+	}
+	charge := charges[0]
+	said, err := w.client.lookUp(ctx, charge)
+	switch {
+	case err != nil:
+		return err
+	case said != nil:
+		return w.client.settle(ctx, charge, charged(said))
+	case !charge.Wanted:
+		return w.client.settle(ctx, charge, db.Charged{Status: db.Void})
+	}
+	settled, err := w.client.charge(ctx, charge)
+	if err == nil && !settled {
+		err = errNotYet
+	}
+	return err
+}
+
+// lookUp is what the provider says of a charge, nil if it does not know the key. It waits for a charge
+// under way, at most lookFor.
+func (c *Client) lookUp(ctx context.Context, charge *db.Charge) (*ProviderCharge, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookFor)
+	defer cancel()
+	for {
+		said, err := c.provider.LookUp(ctx, charge.Key())
+		if err != nil || said == nil || !said.Processing {
+			return said, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, errNotYet
+		case <-time.After(lookEvery):
+		}
+	}
+}
+
+type refundArgs struct {
+	db.OrderRef
+}
+
+func (refundArgs) Kind() string { return "refund" }
+
+func (refundArgs) InsertOpts() river.InsertOpts {
+	return river.InsertOpts{Queue: queueSettle, MaxAttempts: 50}
+}
+
+// refundWorker gives back what a cancelled or expired order had paid.
+type refundWorker struct {
+	river.WorkerDefaults[refundArgs]
+	client *Client
+}
+
+func (w *refundWorker) NextRetry(job *river.Job[refundArgs]) time.Time { return soon(job.Attempt) }
+
+func (w *refundWorker) Work(ctx context.Context, job *river.Job[refundArgs]) error {
+	charges, err := db.ChargesOf(ctx, w.client.pool, []db.OrderRef{job.Args.OrderRef})
+	if err != nil || len(charges) == 0 || charges[0].Status != db.RefundPending {
+		return err
+	}
+	charge := charges[0]
+	patience, cancel := context.WithTimeout(ctx, lookFor)
+	defer cancel()
+	if err := w.client.provider.Refund(patience, "refund-"+charge.Key(), charge.Key(), charge.Amount); err != nil {
+		return err
+	}
+	_, err = w.client.orders.Settle(ctx, charge.OrderRef, db.RefundDone(time.Now()))
+	return err
+}

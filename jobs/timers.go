@@ -1,0 +1,161 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/riverqueue/river"
+	"golang.org/x/sync/errgroup"
+
+	"frenchpress/db"
+)
+
+const (
+	// sweepEvery and sweepAfter: a payment that has not moved for sweepAfter has lost its job.
+	sweepEvery = 5 * time.Second
+	sweepAfter = 12 * time.Second
+	// timersEvery is how late an order may expire or be abandoned.
+	timersEvery = 5 * time.Second
+	// bite bounds what one run of a timer takes on; the next run goes on.
+	bite = 2000
+	// sweepGroup bounds the orders of one swept job.
+	sweepGroup = 256
+	// keysKept is how long idempotency keys stay: twice what the contract promises.
+	keysKept = 48 * time.Hour
+)
+
+func periodic() []*river.PeriodicJob {
+	run := func(every time.Duration, args river.JobArgs) *river.PeriodicJob {
+		return river.NewPeriodicJob(river.PeriodicInterval(every), func() (river.JobArgs, *river.InsertOpts) { return args, nil },
+			&river.PeriodicJobOpts{RunOnStart: true})
+	}
+	return []*river.PeriodicJob{
+		run(sweepEvery, sweepArgs{}),
+		run(timersEvery, expireArgs{}),
+		run(timersEvery, abandonArgs{}),
+		run(time.Hour, housekeepingArgs{}),
+	}
+}
+
+// timerOpts keeps a timer from piling up behind itself.
+func timerOpts() river.InsertOpts {
+	return river.InsertOpts{Queue: queueTimers, MaxAttempts: 3, UniqueOpts: river.UniqueOpts{ByPeriod: sweepEvery}}
+}
+
+type sweepArgs struct{}
+
+func (sweepArgs) Kind() string                 { return "sweep" }
+func (sweepArgs) InsertOpts() river.InsertOpts { return timerOpts() }
+
+// sweepWorker works from the state of payments, not of jobs: whatever is stuck is found here.
+type sweepWorker struct {
+	river.WorkerDefaults[sweepArgs]
+	client *Client
+}
+
+func (w *sweepWorker) Work(ctx context.Context, _ *river.Job[sweepArgs]) error {
+	stuck, err := db.Unsettled(ctx, w.client.pool, time.Now().Add(-sweepAfter), bite)
+	if err != nil {
+		return err
+	}
+	var params []river.InsertManyParams
+	for group := range slices.Chunk(stuck.Pending, sweepGroup) {
+		params = append(params, river.InsertManyParams{Args: chargeArgs{group}})
+	}
+	opts := &river.InsertOpts{UniqueOpts: river.UniqueOpts{ByArgs: true, ByPeriod: time.Minute}}
+	for _, ref := range stuck.Unknown {
+		params = append(params, river.InsertManyParams{Args: settleArgs{ref}, InsertOpts: opts})
+	}
+	for _, ref := range stuck.Refunds {
+		params = append(params, river.InsertManyParams{Args: refundArgs{ref}, InsertOpts: opts})
+	}
+	if len(params) == 0 {
+		return nil
+	}
+	w.client.config.Log.WarnContext(ctx, "payments stood still and are taken up again", "pending", len(stuck.Pending),
+		"unknown", len(stuck.Unknown), "refunds", len(stuck.Refunds))
+	_, err = w.client.river.InsertMany(ctx, params)
+	return err
+}
+
+type expireArgs struct{}
+
+func (expireArgs) Kind() string                 { return "expire" }
+func (expireArgs) InsertOpts() river.InsertOpts { return timerOpts() }
+
+// expireWorker ends orders that were not paid in time.
+type expireWorker struct {
+	river.WorkerDefaults[expireArgs]
+	client *Client
+}
+
+func (w *expireWorker) Work(ctx context.Context, _ *river.Job[expireArgs]) error {
+	now := time.Now()
+	cutoff := now.Add(-w.client.config.ExpireAfter)
+	overdue, err := db.Overdue(ctx, w.client.pool, cutoff, []db.Status{db.PaymentPending, db.PaymentFailed}, bite)
+	if err != nil {
+		return err
+	}
+	return w.client.advanceAll(ctx, overdue, db.Expire(cutoff, now))
+}
+
+type abandonArgs struct{}
+
+func (abandonArgs) Kind() string                 { return "abandon" }
+func (abandonArgs) InsertOpts() river.InsertOpts { return timerOpts() }
+
+// abandonWorker ends orders that nobody collected.
+type abandonWorker struct {
+	river.WorkerDefaults[abandonArgs]
+	client *Client
+}
+
+func (w *abandonWorker) Work(ctx context.Context, _ *river.Job[abandonArgs]) error {
+	now := time.Now()
+	cutoff := now.Add(-w.client.config.AbandonAfter)
+	uncollected, err := db.Overdue(ctx, w.client.pool, cutoff, []db.Status{db.Ready}, bite)
+	if err != nil {
+		return err
+	}
+	return w.client.advanceAll(ctx, uncollected, db.Abandon(cutoff, now))
+}
+
+// advanceAll moves the orders through group commit; one that fails does not stop the others.
+func (c *Client) advanceAll(ctx context.Context, refs []db.OrderRef, decide db.Decision) error {
+	var g errgroup.Group
+	g.SetLimit(sweepGroup)
+	for _, ref := range refs {
+		g.Go(func() error {
+			_, err := c.orders.Advance(ctx, ref, decide)
+			return err
+		})
+	}
+	return g.Wait()
+}
+
+type housekeepingArgs struct{}
+
+func (housekeepingArgs) Kind() string                 { return "housekeeping" }
+func (housekeepingArgs) InsertOpts() river.InsertOpts { return timerOpts() }
+
+// housekeepingWorker adds the partitions of the months to come and forgets old idempotency keys.
+type housekeepingWorker struct {
+	river.WorkerDefaults[housekeepingArgs]
+	client *Client
+}
+
+func (w *housekeepingWorker) Work(ctx context.Context, _ *river.Job[housekeepingArgs]) error {
+	_, err := w.client.pool.Exec(ctx, `select ensure_partitions(now(), 3)`)
+	for err == nil {
+		var pruned int64
+		if pruned, err = db.PruneKeys(ctx, w.client.pool, keysKept, bite); pruned < bite {
+			break
+		}
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return nil // the next run goes on
+	}
+	return err
+}
