@@ -1,8 +1,9 @@
 .DEFAULT_GOAL := help
 .PHONY: help run test lint build fuzz benchmark clean
 
-VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
-GOLANGCI := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+VERSION = $(shell git describe --always --dirty 2>/dev/null || echo unknown)
+LINTER_VERSION := v2.15.0
+LINTER := $(shell go env GOPATH)/bin/golangci-lint-$(LINTER_VERSION)
 FUZZTIME ?= 10s
 
 help: ## Show this list
@@ -16,9 +17,15 @@ test: ## Run all tests, those in the browser included
 	@.ci/setup postgres chromium cc
 	go test -race -shuffle=on -timeout=10m ./...
 
-lint: ## Look for faults without running anything (slow the first time)
+lint: $(LINTER) ## Look for faults without running anything (slow the first time)
 	go vet ./...
-	$(GOLANGCI) run ./...
+	$(LINTER) run ./...
+
+# Outside the checkout, for it takes a minute to build.
+$(LINTER):
+	dir=$$(mktemp -d) && \
+	GOBIN=$$dir go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINTER_VERSION) && \
+	mkdir -p $(@D) && mv $$dir/golangci-lint $@ && rmdir $$dir
 
 build: ## Make bin/frenchpress
 	CGO_ENABLED=0 go build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/frenchpress ./app

@@ -78,7 +78,7 @@ func readRaw(c echo.Context, limit int) ([]byte, error) {
 		return nil, tooLarge(limit)
 	}
 	raw := bytes.NewBuffer(make([]byte, 0, max(req.ContentLength, 0)+bytes.MinRead))
-	_, err := raw.ReadFrom(http.MaxBytesReader(c.Response(), req.Body, int64(limit)))
+	_, err := raw.ReadFrom(http.MaxBytesReader(c.Response().Writer, req.Body, int64(limit)))
 	var exceeded *http.MaxBytesError
 	switch {
 	case errors.As(err, &exceeded):

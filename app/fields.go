@@ -239,6 +239,7 @@ func (f *fields) unknown(v *value, path []any) {
 	for i := range v.members {
 		m := &v.members[i]
 		switch {
+		case m.read && m.value.kind != '{' && m.value.kind != '[':
 		case m.read:
 			f.unknown(&m.value, append(path, m.name))
 		case !v.read:

@@ -92,7 +92,7 @@ func OpenCluster(ctx context.Context, dir string) (*Cluster, error) {
 }
 
 // Stop ends the server, or the use of somebody else's. It returns when the
-// server is down or ctx is done, whichever comes first.
+// server is down or ctx is done, whichever comes first. Calls must not overlap.
 func (c *Cluster) Stop(ctx context.Context) {
 	if c.owned != nil {
 		c.waitForGuests(ctx)

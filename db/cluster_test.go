@@ -295,8 +295,13 @@ func TestClusterTakesOverFromServerThatLeaves(t *testing.T) {
 	t.Parallel()
 	dir := clusterDir(t)
 	first := startCluster(t, dir, "fsync=off")
-	time.AfterFunc(300*time.Millisecond, func() { first.Stop(context.Background()) })
+	stopped := make(chan struct{})
+	time.AfterFunc(300*time.Millisecond, func() {
+		first.Stop(context.Background())
+		close(stopped)
+	})
 	second := startCluster(t, dir, "fsync=off")
+	<-stopped
 	if err := execute(t.Context(), second.URL, `select 1`); err != nil {
 		t.Error(err)
 	}

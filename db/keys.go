@@ -13,8 +13,8 @@ import (
 
 // The routes that take an idempotency key, as they stand in its scope.
 const (
-	placingRoute = "orders"
-	paymentRoute = "payment"
+	PlacingRoute = "orders"
+	PaymentRoute = "payment"
 )
 
 type keyID struct {
@@ -121,7 +121,7 @@ func deleteKeys(ctx context.Context, tx pgx.Tx, ids []keyID) error {
 // ReplayOf is what a key of placing was used for, nil for nothing, ErrKeyReused for another body.
 // It is asked when a request cannot be placed any more but may have been.
 func (o *Orders) ReplayOf(ctx context.Context, storeID int32, key string, bodyHash []byte) (*Replay, error) {
-	return replayOf(ctx, o.pool, keyID{storeID, placingRoute, key}, bodyHash)
+	return replayOf(ctx, o.pool, keyID{storeID, PlacingRoute, key}, bodyHash)
 }
 
 func replayOf(ctx context.Context, q Querier, id keyID, bodyHash []byte) (*Replay, error) {

@@ -74,7 +74,10 @@ func (c *Catalog) PutMenu(ctx context.Context, s *Store, seen View, put *Menu, b
 				return err
 			}
 		}
-		return writeOverlay(ctx, tx, s, menuID, base != seen.Menu, overlay)
+		if err := writeOverlay(ctx, tx, s, menuID, base != seen.Menu, overlay); err != nil {
+			return err
+		}
+		return Audit(ctx, tx, s.ID, by, "menu_put", map[string]any{"menu_id": menuID, "own": base != seen.Menu})
 	})
 	if err != nil {
 		return err

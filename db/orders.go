@@ -110,7 +110,7 @@ func (o *Orders) Command(ctx context.Context, storeID int32, c *Command, menu *M
 // PayAgain starts another charge under an idempotency key, or finds what the key was used for.
 // bodyHash covers the order too: the key's scope is the route of all orders.
 func (o *Orders) PayAgain(ctx context.Context, ref OrderRef, token, key string, bodyHash []byte, wait time.Duration) (Placed, error) {
-	id := keyID{ref.StoreID, paymentRoute, key}
+	id := keyID{ref.StoreID, PaymentRoute, key}
 	var placed Placed
 	err := o.inTx(ctx, func(tx pgx.Tx) error {
 		rows, won := new(keyRows), map[keyID]bool{}

@@ -23,7 +23,7 @@ type Placing struct {
 	Store    *Store
 }
 
-func (p *Placing) keyID() keyID { return keyID{p.Order.StoreID, placingRoute, p.Key} }
+func (p *Placing) keyID() keyID { return keyID{p.Order.StoreID, PlacingRoute, p.Key} }
 
 // Placed is the order as written, or what the key had been used for before.
 type Placed struct {

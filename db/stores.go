@@ -108,9 +108,22 @@ type StorePatch struct {
 	SlotLimit   **int
 }
 
-// PatchStore changes a store's settings if they still have the version that was seen; else it returns
-// ErrPrecondition. A pause holds for every order placed after PatchStore returned.
-func PatchStore(ctx context.Context, q Querier, storeID int32, version int, p StorePatch) error {
+// Patch changes a store's settings if they still have the version that was seen; else it returns
+// ErrPrecondition. A pause holds for every order placed after Patch returned.
+func (c *Catalog) Patch(ctx context.Context, s *Store, p StorePatch, by string) error {
+	err := pgx.BeginFunc(ctx, c.pool, func(tx pgx.Tx) error {
+		if err := patchStore(ctx, tx, s.ID, s.Version, p); err != nil {
+			return err
+		}
+		return Audit(ctx, tx, s.ID, by, "store_patched", p)
+	})
+	if err != nil {
+		return err
+	}
+	return c.Refresh(ctx)
+}
+
+func patchStore(ctx context.Context, q Querier, storeID int32, version int, p StorePatch) error {
 	var hours, slotMinutes any
 	if p.Hours != nil {
 		hours = *p.Hours

@@ -65,6 +65,11 @@ async function read(response) {
   throw new Problem(response.status, body, retryAfter(response));
 }
 
+/** faultWords is the detail of a fault as a sentence of its own: "is sold out" has no subject where it stands alone. */
+export function faultWords(detail) {
+  return /^(is|must|has|comes|does)\b/.test(detail) ? `This ${detail}` : detail[0].toUpperCase() + detail.slice(1);
+}
+
 /** retryAfter is what the server asked to wait, in milliseconds, at most half a minute; undefined if it did not. */
 export function retryAfter(response) {
   const wait = Number(response.headers.get('Retry-After'));

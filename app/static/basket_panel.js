@@ -1,4 +1,5 @@
 // The basket as a slip of paper: at the side of a wide screen, a sheet on a small one.
+import { faultWords } from './api.js';
 import { MOST_OF_A_LINE } from './basket.js';
 import { unitWords } from './choices.js';
 import { closable, fill, flag, h, one, say, stepper } from './dom.js';
@@ -127,17 +128,15 @@ function faultsByLine(problem) {
   const faults = new Map();
   for (const error of problem.errors) {
     const at = /^\/lines\/(\d+)/.exec(error.pointer)?.[1];
-    if (at !== undefined) faults.set(Number(at), [faults.get(Number(at)), sentence(error.detail)].filter(Boolean).join('. '));
+    if (at !== undefined) faults.set(Number(at), [faults.get(Number(at)), faultWords(error.detail)].filter(Boolean).join('. '));
   }
   return faults;
 }
 
-const sentence = (words) => words[0].toUpperCase() + words.slice(1);
-
 function noticeWords(answer, gone, remove) {
   if (answer.state === 'unreachable') return 'We cannot reach the shop for prices. Your basket is kept; try again in a moment.';
   if (answer.state !== 'refused') return '';
-  if (!gone.size) return answer.problem.errors.map((error) => sentence(error.detail)).join('. ') || answer.problem.message;
+  if (!gone.size) return answer.problem.errors.map((error) => faultWords(error.detail)).join('. ') || answer.problem.message;
   const words = gone.size === 1 ? 'One thing in your basket cannot be had any more.' : `${gone.size} things in your basket cannot be had any more.`;
   return [words, h('div', { class: 'acts' }, h('button', { type: 'button', class: 'button', onclick: remove }, gone.size === 1 ? 'Remove it' : 'Remove them'))];
 }

@@ -1,6 +1,6 @@
 // From a basket to an order.
 import { send, giveUp, unanswered } from './attempt.js';
-import { Problem } from './api.js';
+import { Problem, faultWords } from './api.js';
 import { sums } from './basket_panel.js';
 import { all, fill, h, one, say } from './dom.js';
 import { keep, kept } from './keep.js';
@@ -115,7 +115,7 @@ export function checkout(store, basket, panel, storeNow) {
       panel.refresh();
       show(false);
     }
-    say(notice, rest.map(({ detail }) => detail).join('. '), { bad: true });
+    say(notice, rest.map(({ detail }) => faultWords(detail)).join('. '), { bad: true });
     one('[aria-invalid="true"]', form)?.focus();
   }
 
@@ -172,7 +172,7 @@ const FIELDS = { '/customer/name': 'name', '/customer/email': 'email', '/custome
 
 function fieldFault(pointer, detail) {
   const field = Object.entries(FIELDS).find(([start]) => pointer === start || pointer.startsWith(`${start}/`))?.[1];
-  if (field) fault(`${field}-fault`, detail[0].toUpperCase() + detail.slice(1), field);
+  if (field) fault(`${field}-fault`, faultWords(detail), field);
   return Boolean(field);
 }
 

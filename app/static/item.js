@@ -1,4 +1,5 @@
 // The sheet on which an item is made one's own.
+import { faultWords } from './api.js';
 import * as choices from './choices.js';
 import { all, closable, flag, fill, h, one, stepper } from './dom.js';
 import { money } from './money.js';
@@ -29,6 +30,7 @@ export function openItem(item, { drawing, line, done }) {
   };
   fill(sheet, h('form', { novalidate: true, onsubmit: finish },
     h('button', { type: 'button', class: 'close', 'aria-label': 'Close', onclick: () => sheet.close() }),
+    h('header', { class: 'item-head' }, h('h2', { id: 'item-title', tabindex: '-1', autofocus: true }, item.name)),
     h('div', { class: 'item-body' }, top(item, drawing), sizesOf(state, changed), ...parts.map((part) => part.element), noteOf(line)),
     foot.element));
   sheet.addEventListener('close', () => ask(null), { once: true });
@@ -49,8 +51,7 @@ function lineOf(state, note = '') {
 
 function top(item, drawing) {
   return h('div', { class: 'item-top' },
-    h('div', null, h('h2', { id: 'item-title', tabindex: '-1', autofocus: true }, item.name), h('p', null, item.description)),
-    h('img', { src: drawing, alt: '', width: 112, height: 112 }));
+    h('p', null, item.description), h('img', { src: drawing, alt: '', width: 112, height: 112 }));
 }
 
 function noteOf(line) {
@@ -172,16 +173,16 @@ function footOf(state, line) {
     show(answer) {
       button.setAttribute('aria-busy', String(answer.state === 'asking'));
       price.textContent = answer.state === 'priced' ? money(answer.quote.lines[0].total) : '';
-      fault.textContent = faultWords(answer);
+      fault.textContent = answerWords(answer);
       if (answer.state !== 'asking') enable(answer.state === 'priced');
     },
   };
 }
 
-function faultWords(answer) {
+function answerWords(answer) {
   if (answer.state === 'unreachable') return 'We cannot reach the shop for the price. Change something to try again.';
   if (answer.state !== 'refused') return '';
-  return answer.problem.errors.map((error) => error.detail).join('. ') || answer.problem.message;
+  return answer.problem.errors.map((error) => faultWords(error.detail)).join('. ') || answer.problem.message;
 }
 
 function firstMissing() {

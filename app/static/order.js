@@ -42,7 +42,7 @@ function show(order) {
 }
 
 function head(order) {
-  fill(one('#order-head'), h('p', { class: 'number' }, h('span', { class: 'number-words' }, `Order for ${order.customer.name}`), String(order.number)));
+  fill(one('#order-head'), h('p', { class: 'number' }, h('span', { class: 'number-words' }, `Order for ${order.customer.name}`), h('span', { class: 'hidden' }, 'Number '), String(order.number)));
 }
 
 function tellNews(order, before) {

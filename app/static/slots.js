@@ -25,7 +25,7 @@ export function slotPicker(store) {
   }
 
   function draw(slots, wanted) {
-    const soon = day.selectedIndex === 0 && accepting && h('option', { value: '' }, 'As soon as possible');
+    const soon = day.selectedIndex === 0 && accepting && h('option', { value: '' }, 'Soonest');
     const free = slots.filter((slot) => new Date(slot.starts_at) > Date.now());
     const options = free.map((slot) => h('option', { value: slot.starts_at, disabled: slot.free === 0 }, slotWords(slot)));
     const none = !soon && !options.length && h('option', { value: '', disabled: true }, 'No free time');

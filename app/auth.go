@@ -1,0 +1,232 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"frenchpress/db"
+)
+
+const (
+	// credentialAge is how long an answer of the database about a token is believed. A revocation holds
+	// after this time, and the contract gives it two seconds.
+	credentialAge = time.Second
+	// credentialsKept bounds those answers: more devices than this do not ask within a second.
+	credentialsKept = 1 << 14
+)
+
+// who is a set of roles.
+type who uint8
+
+// The roles of the contract. byCustomer is the customer of the very order of the address, byBarista a device
+// of the very store; staff get into every store.
+const (
+	byCustomer who = 1 << iota
+	byBarista
+	bySupport
+	byManager
+	byAdmin
+
+	anyone  who = 0
+	byStaff     = bySupport | byManager | byAdmin
+)
+
+var roles = map[string]who{db.Support: bySupport, db.Manager: byManager, db.Admin: byAdmin}
+
+// principal is who a request comes from.
+type principal struct {
+	who    who         // one role
+	name   string      // as the history of an order shows it
+	order  db.OrderRef // of a customer
+	device *db.Device  // of a barista
+	staff  *db.Staff
+	token  string // of staff at the API; empty in a session
+}
+
+// by is the principal as the history of an order shows it.
+func (p *principal) by() string {
+	switch p.who {
+	case byCustomer:
+		return "customer"
+	case byBarista:
+		return "device:" + p.name
+	}
+	return "staff:" + p.name
+}
+
+// seen is what the database said of a token.
+type seen struct {
+	device *db.Device
+	staff  *db.Staff
+	at     time.Time
+}
+
+func unauthenticated(detail string) error { return problem("unauthenticated", detail) }
+
+// forbidden is one answer for all: it does not tell whether the thing exists.
+func forbidden() error { return problem("forbidden", "this credential is not for that") }
+
+// authenticate finds out who sends the request. Who sends a credential that is no good is not asked for
+// another.
+func (a *API) authenticate(c echo.Context, live bool) (*principal, error) {
+	token, given, err := bearer(c.Request(), live)
+	switch {
+	case err != nil:
+		return nil, err
+	case !given:
+		return a.sessionPrincipal(c)
+	case strings.HasPrefix(token, "fpo_"):
+		ref, ok := db.ParseOrderToken(a.secret, token)
+		if !ok {
+			return nil, unauthenticated("the order's token is not one of ours")
+		}
+		return &principal{who: byCustomer, name: "customer", order: ref}, nil
+	}
+	known, err := a.lookUp(c.Request().Context(), token)
+	switch {
+	case errors.Is(err, db.ErrUnknownToken):
+		return nil, unauthenticated("the token is unknown or has been revoked")
+	case err != nil:
+		return nil, err
+	case known.device != nil:
+		return &principal{who: byBarista, name: known.device.Name, device: known.device}, nil
+	}
+	return staffPrincipal(known.staff, token), nil
+}
+
+func staffPrincipal(staff *db.Staff, token string) *principal {
+	return &principal{who: roles[staff.Role], name: staff.Name, staff: staff, token: token}
+}
+
+// bearer is the token of a request. Browsers cannot set a header on a live stream: there, and only there, the
+// query may have it.
+func bearer(r *http.Request, live bool) (token string, given bool, err error) {
+	headers := r.Header[echo.HeaderAuthorization]
+	if len(headers) == 0 {
+		if live && r.URL.Query().Has("token") {
+			return r.URL.Query().Get("token"), true, nil
+		}
+		return "", false, nil
+	}
+	scheme, token, found := strings.Cut(headers[0], " ")
+	if len(headers) > 1 || !found || !strings.EqualFold(scheme, "Bearer") {
+		return "", false, unauthenticated("the Authorization header must be: Bearer, a space, a token")
+	}
+	return token, true, nil
+}
+
+// lookUp asks the database about a token, or remembers what it said.
+func (a *API) lookUp(ctx context.Context, token string) (seen, error) {
+	key, now := sha256.Sum256([]byte(token)), time.Now()
+	if known, ok := a.credentials.Get(key); ok && now.Sub(known.at) < credentialAge {
+		return known, nil
+	}
+	known, err := seen{at: now}, error(nil)
+	if strings.HasPrefix(token, "fpd_") {
+		known.device, err = db.DeviceByToken(ctx, a.pool, token)
+	} else {
+		known.staff, err = db.StaffByToken(ctx, a.pool, token)
+	}
+	if err != nil {
+		return seen{}, err
+	}
+	a.credentials.Add(key, known)
+	return known, nil
+}
+
+// admits tells whether a principal gets into a route, with the store and the order of the address. It
+// looks at names alone, so that nothing can be learned about what exists.
+func (a *API) admits(p *principal, route *Route, c echo.Context) bool {
+	if p.who&route.Who == 0 {
+		return false
+	}
+	switch p.who {
+	case byCustomer:
+		id, ok := parseUUID(c.Param("id"))
+		return ok && id == p.order.ID && a.isStore(c.Param("store"), p.order.StoreID)
+	case byBarista:
+		return a.isStore(c.Param("store"), p.device.StoreID)
+	}
+	return true
+}
+
+func (a *API) isStore(slug string, id int32) bool {
+	store, ok := a.catalog.Store(slug)
+	return ok && store.ID == id
+}
+
+// stillValid tells whether a stream may go on; ask every second or two. It is cheap for devices, however
+// many. While the database cannot be asked, what was valid stays so.
+func (a *API) stillValid(ctx context.Context, p *principal) bool {
+	switch {
+	case p.who == byCustomer:
+		return true
+	case p.who == byBarista:
+		return !a.revoked.Has(p.device.ID)
+	case p.token != "":
+		known, err := a.lookUp(ctx, p.token)
+		return !errors.Is(err, db.ErrUnknownToken) && (err != nil || known.staff.Role == p.staff.Role)
+	}
+	staff, err := db.StaffByName(ctx, a.pool, p.name)
+	return !errors.Is(err, db.ErrNotFound) && (err != nil || (staff.Stamp() == p.staff.Stamp() && staff.Role == p.staff.Role))
+}
+
+// admit lets those in who may get in, and sets what an answer of the route's kind always says.
+func (a *API) admit(route Route) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		requestOf(c).route = &route
+		route.headers(c.Response().Header())
+		if route.Page {
+			if err := a.checkOrigin(c); err != nil {
+				return err
+			}
+		}
+		if route.Who == anyone {
+			return route.Handler(c)
+		}
+		p, err := a.authenticate(c, route.Live)
+		if err == nil && p.token == "" && p.staff != nil {
+			err = a.checkOrigin(c) // the browser sends its cookie for whoever asks it to
+		}
+		if err == nil && !a.admits(p, &route, c) {
+			err = forbidden()
+		}
+		var refused *Problem
+		if errors.As(err, &refused) && refused.Status == http.StatusUnauthorized && wantsPage(c.Request()) {
+			return c.Redirect(http.StatusSeeOther, "/staff/sign-in")
+		}
+		if err != nil {
+			return err
+		}
+		requestOf(c).principal = p
+		if route.Live {
+			return a.stream(c, route.Handler)
+		}
+		return route.Handler(c)
+	}
+}
+
+// checkOrigin refuses what another site makes a browser send.
+func (a *API) checkOrigin(c echo.Context) error {
+	if err := a.crossOrigin.Check(c.Request()); err != nil {
+		return problem("forbidden", "the request comes from another site").because(err)
+	}
+	return nil
+}
+
+// stream runs the handler of a stream without the limits on time that hold for other requests.
+func (a *API) stream(c echo.Context, next echo.HandlerFunc) error {
+	a.streams.Add(1)
+	defer a.streams.Add(-1)
+	conn := http.NewResponseController(c.Response().Writer)
+	if err := errors.Join(conn.SetReadDeadline(time.Time{}), conn.SetWriteDeadline(time.Time{})); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return err
+	}
+	return next(c)
+}

@@ -1,0 +1,49 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	_ "embed"
+	"net/http"
+	"time"
+
+	"github.com/labstack/echo/v4"
+)
+
+// readyWait is shorter than the patience of those who ask.
+const readyWait = 2 * time.Second
+
+//go:embed openapi.yaml
+var openAPI []byte
+
+// healthz says that the process lives.
+func (a *API) healthz(c echo.Context) error {
+	return c.JSONBlob(http.StatusOK, []byte(`{"status":"ok"}`))
+}
+
+// readyz says whether it can serve, else why not.
+func (a *API) readyz(c echo.Context) error {
+	if why := a.state.Load(); why != nil {
+		return problem("not_ready", *why)
+	}
+	ctx, cancel := context.WithTimeout(c.Request().Context(), readyWait)
+	defer cancel()
+	if _, err := a.pool.Exec(ctx, `select`); err != nil {
+		return problem("not_ready", "the database cannot be reached").because(err)
+	}
+	return c.JSONBlob(http.StatusOK, []byte(`{"status":"ready"}`))
+}
+
+// openapi serves the contract as a file.
+func (a *API) openapi(c echo.Context) error {
+	return c.Blob(http.StatusOK, "application/yaml", openAPI)
+}
+
+// writePage answers with a page, whole or not at all.
+func writePage(c echo.Context, status int, name string, data any) error {
+	var page bytes.Buffer
+	if err := renderPage(&page, name, data); err != nil {
+		return err
+	}
+	return c.HTMLBlob(status, page.Bytes())
+}

@@ -1,0 +1,113 @@
+package main
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"frenchpress/db"
+)
+
+// getMenu shows what a store sells now.
+func (a *API) getMenu(c echo.Context) error {
+	store, err := a.storeOf(c)
+	if err != nil {
+		return err
+	}
+	menu, err := a.catalog.Rendered(c.Request().Context(), store, time.Now())
+	if err != nil {
+		return err
+	}
+	return answerMenu(c, menu)
+}
+
+func answerMenu(c echo.Context, menu *db.RenderedMenu) error {
+	header := c.Response().Header()
+	header.Set("ETag", menu.ETag)
+	header.Set(echo.HeaderCacheControl, "no-cache")
+	if matchesTag(c.Request().Header.Values("If-None-Match"), menu.ETag) {
+		return c.NoContent(http.StatusNotModified)
+	}
+	return c.JSONBlob(http.StatusOK, menu.Body)
+}
+
+// putMenu replaces what a store sells.
+func (a *API) putMenu(c echo.Context) error {
+	store, err := a.storeOf(c)
+	if err != nil {
+		return err
+	}
+	body, err := readBody(c, bodyLimit)
+	if err != nil {
+		return err
+	}
+	put, err := db.ParseMenu(body.raw)
+	if err != nil {
+		return menuFaults(err)
+	}
+	if put.Currency != store.Currency {
+		return db.Faults{{Pointer: "/currency", Detail: "must be the store's, " + store.Currency}}
+	}
+	ctx, now := c.Request().Context(), time.Now()
+	if err := a.catalog.Refresh(ctx); err != nil {
+		return err
+	}
+	store, _ = a.catalog.StoreByID(store.ID)
+	menu, err := a.catalog.Rendered(ctx, store, now)
+	if err != nil {
+		return err
+	}
+	if err := ifMatch(c, menu.ETag); err != nil {
+		return err
+	}
+	seen, err := a.catalog.View(ctx, store, now)
+	if err != nil {
+		return err
+	}
+	if err := a.catalog.PutMenu(ctx, store, seen, put, by(c)); err != nil {
+		return err
+	}
+	store, _ = a.catalog.StoreByID(store.ID)
+	if menu, err = a.catalog.Rendered(ctx, store, time.Now()); err != nil {
+		return err
+	}
+	return answerMenu(c, menu)
+}
+
+// menuFaults tells the faults of a menu; what its parser could not even read is one fault of the whole.
+func menuFaults(err error) error {
+	var faults db.Faults
+	if errors.As(err, &faults) {
+		return faults
+	}
+	return db.Faults{{Pointer: "", Detail: strings.TrimPrefix(err.Error(), "parse menu: json: ")}}
+}
+
+// ifMatch demands that the caller has seen what is there now.
+func ifMatch(c echo.Context, tag string) error {
+	given := c.Request().Header.Values("If-Match")
+	switch {
+	case len(given) == 0:
+		return problem("precondition_required", "send the ETag that you have seen in If-Match")
+	case !matchesTag(given, tag):
+		return problem("precondition_failed", "read it again, and send the new ETag in If-Match")
+	}
+	return nil
+}
+
+// matchesTag tells whether a list of entity tags names this one. A weak tag names it too in If-None-Match,
+// and our tags are strong, so W/ is not looked at.
+func matchesTag(headers []string, tag string) bool {
+	for _, header := range headers {
+		for given := range strings.SplitSeq(header, ",") {
+			given = strings.TrimSpace(given)
+			if given == "*" || strings.TrimPrefix(given, "W/") == tag {
+				return true
+			}
+		}
+	}
+	return false
+}

@@ -1,0 +1,95 @@
+package main
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/labstack/echo/v4"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// metrics are this server's own: two servers in one process do not mix.
+type metrics struct {
+	registry *prometheus.Registry
+	requests *prometheus.CounterVec
+	seconds  *prometheus.HistogramVec
+}
+
+func newMetrics() *metrics {
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "frenchpress_requests_total", Help: "Requests answered, live streams when they end.",
+		}, []string{"method", "route", "status"}),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "frenchpress_request_seconds", Help: "Time to answer, live streams left out.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+		}, []string{"route"}),
+	}
+	m.registry.MustRegister(m.requests, m.seconds,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// watch adds what others know.
+func (m *metrics) watch(a *API) {
+	gauge := func(name, help string, value func() float64) {
+		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value))
+	}
+	gauge("frenchpress_live_streams", "Live streams open now.", func() float64 { return float64(a.streams.Load()) })
+	m.registry.MustRegister(poolMetrics{a.pool})
+}
+
+func (m *metrics) count(c echo.Context, r *request) {
+	route := routeOf(c, r)
+	m.requests.WithLabelValues(knownMethod(c.Request().Method), route, strconv.Itoa(c.Response().Status)).Inc()
+	if r.route == nil || !r.route.Live {
+		m.seconds.WithLabelValues(route).Observe(time.Since(r.began).Seconds())
+	}
+}
+
+// knownMethod keeps invented methods from making a time series each.
+func knownMethod(method string) string {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
+		return method
+	}
+	return "other"
+}
+
+func (m *metrics) serve(c echo.Context) error {
+	promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}).ServeHTTP(c.Response(), c.Request())
+	return nil
+}
+
+// poolMetrics shows how busy the connections to the database are.
+type poolMetrics struct{ pool *pgxpool.Pool }
+
+var (
+	poolConns    = prometheus.NewDesc("frenchpress_pool_connections", "Connections to the database.", []string{"state"}, nil)
+	poolMost     = prometheus.NewDesc("frenchpress_pool_connections_max", "Connections to the database at most.", nil, nil)
+	poolWaits    = prometheus.NewDesc("frenchpress_pool_waits_total", "Times that a connection had to be waited for.", nil, nil)
+	poolWaitTime = prometheus.NewDesc("frenchpress_pool_wait_seconds_total", "Time that connections were waited for.", nil, nil)
+)
+
+// Describe and Collect make it a prometheus.Collector.
+func (poolMetrics) Describe(to chan<- *prometheus.Desc) {
+	for _, desc := range []*prometheus.Desc{poolConns, poolMost, poolWaits, poolWaitTime} {
+		to <- desc
+	}
+}
+
+// Collect reads the pool's own counters.
+func (p poolMetrics) Collect(to chan<- prometheus.Metric) {
+	stat := p.pool.Stat()
+	gauge, counter := prometheus.GaugeValue, prometheus.CounterValue
+	to <- prometheus.MustNewConstMetric(poolConns, gauge, float64(stat.AcquiredConns()), "busy")
+	to <- prometheus.MustNewConstMetric(poolConns, gauge, float64(stat.IdleConns()), "idle")
+	to <- prometheus.MustNewConstMetric(poolMost, gauge, float64(stat.MaxConns()))
+	to <- prometheus.MustNewConstMetric(poolWaits, counter, float64(stat.EmptyAcquireCount()))
+	to <- prometheus.MustNewConstMetric(poolWaitTime, counter, stat.EmptyAcquireWaitTime().Seconds())
+}

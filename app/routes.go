@@ -1,0 +1,106 @@
+package main
+
+import (
+	"log/slog"
+	"net/http"
+	"sync/atomic"
+
+	"github.com/alexedwards/scs/v2"
+	lru "github.com/hashicorp/golang-lru/v2"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/labstack/echo/v4"
+
+	"frenchpress/db"
+	"frenchpress/jobs"
+)
+
+// API is what the handlers work with. All of it is safe for concurrent use.
+type API struct {
+	config  Config
+	log     *slog.Logger
+	pool    *pgxpool.Pool
+	secret  []byte
+	catalog *db.Catalog
+	orders  *db.Orders
+	hub     *db.Hub
+	revoked *db.Revoked
+	jobs    *jobs.Client
+
+	metrics     *metrics
+	sessions    *scs.SessionManager
+	attempts    *throttle // to sign in
+	credentials *lru.Cache[[32]byte, seen]
+	crossOrigin *http.CrossOriginProtection
+	state       atomic.Pointer[string] // why it cannot serve; nil when it can
+	streams     atomic.Int64           // open live streams
+}
+
+// Route is one address: what answers it and who gets in.
+type Route struct {
+	Method  string // anyMethod for all
+	Path    string
+	Handler echo.HandlerFunc
+	Who     who
+	Live    bool // a stream without end, which takes its token from the query too
+	Page    bool // for people at a browser
+}
+
+const anyMethod = "*"
+
+// routes is every address there is. The access matrix of the tests is made from it.
+func (a *API) routes() []Route {
+	return []Route{
+		{Method: "GET", Path: "/healthz", Handler: a.healthz},
+		{Method: "GET", Path: "/readyz", Handler: a.readyz},
+		{Method: "GET", Path: "/metrics", Handler: a.metrics.serve},
+		{Method: "GET", Path: "/openapi.yaml", Handler: a.openapi},
+
+		{Method: "GET", Path: "/v1/stores", Handler: a.listStores},
+		{Method: "GET", Path: "/v1/stores/:store", Handler: a.getStore},
+		{Method: "PATCH", Path: "/v1/stores/:store", Handler: a.patchStore, Who: byManager | byAdmin},
+		{Method: "GET", Path: "/v1/stores/:store/menu", Handler: a.getMenu},
+		{Method: "PUT", Path: "/v1/stores/:store/menu", Handler: a.putMenu, Who: byManager | byAdmin},
+		{Method: "GET", Path: "/v1/stores/:store/slots", Handler: a.listSlots},
+		{Method: "POST", Path: "/v1/stores/:store/quotes", Handler: a.postQuote},
+		{Method: "POST", Path: "/v1/stores/:store/orders", Handler: a.postOrder},
+		{Method: "GET", Path: "/v1/stores/:store/orders", Handler: a.listOrders, Who: byBarista | byStaff},
+		{Method: "GET", Path: "/v1/stores/:store/orders/:id", Handler: a.getOrder, Who: byCustomer | byBarista | byStaff},
+		{Method: "POST", Path: "/v1/stores/:store/orders/:id/payment", Handler: a.postPayment, Who: byCustomer | byStaff},
+		{Method: "POST", Path: "/v1/stores/:store/orders/:id/cancel", Handler: a.postCancel, Who: byCustomer | byStaff},
+		{Method: "GET", Path: "/v1/stores/:store/orders/:id/live", Handler: a.getOrderLive, Who: byCustomer | byBarista | byStaff, Live: true},
+		{Method: "GET", Path: "/v1/stores/:store/board", Handler: a.getBoard, Who: byBarista | byStaff},
+		{Method: "GET", Path: "/v1/stores/:store/board/live", Handler: a.getBoardLive, Who: byBarista | byStaff, Live: true},
+		{Method: "POST", Path: "/v1/stores/:store/commands", Handler: a.postCommands, Who: byBarista | byManager | byAdmin},
+
+		{Method: "GET", Path: "/static/*", Handler: echo.WrapHandler(http.HandlerFunc(serveStatic))},
+		{Method: "GET", Path: "/staff/sign-in", Handler: a.staffSignInForm, Page: true},
+		{Method: "POST", Path: "/staff/sign-in", Handler: a.staffSignIn, Page: true},
+		{Method: "POST", Path: "/staff/sign-out", Handler: a.staffSignOut, Page: true},
+	}
+}
+
+// newEcho puts the routes behind everything that holds for all of them.
+func (a *API) newEcho() *echo.Echo {
+	e := echo.New()
+	e.HideBanner, e.HidePort = true, true
+	e.Logger.SetOutput(slog.NewLogLogger(a.log.Handler(), slog.LevelWarn).Writer())
+	e.HTTPErrorHandler = a.answerProblem
+	trust := trustedProxies(a.config.TrustedProxies)
+	e.IPExtractor = echo.ExtractIPFromXFFHeader(trust...)
+	e.SchemeExtractor = echo.ExtractSchemeFromHeaders(trust...)
+	e.Use(a.observe, a.recovered, a.rateLimit())
+	for _, route := range a.routes() {
+		switch route.Method {
+		case anyMethod:
+			e.Any(route.Path, a.admit(route))
+		case http.MethodGet:
+			e.GET(route.Path, a.admit(route))
+			if !route.Live {
+				e.HEAD(route.Path, a.admit(route))
+			}
+		default:
+			e.Add(route.Method, route.Path, a.admit(route))
+		}
+	}
+	return e
+}

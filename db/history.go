@@ -1,0 +1,52 @@
+package db
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+)
+
+// OrderFilter chooses a page of a store's orders, newest first. The zero value of a field chooses all.
+type OrderFilter struct {
+	Status Status
+	From   time.Time // placed at or after
+	To     time.Time // placed before
+	Before uuid.UUID // the last order of the page before
+	Limit  int
+}
+
+// ListOrders is one page of a store's orders. Time and page are bounds of the order's own id, so that a
+// page deep in the past costs what the first one does.
+func ListOrders(ctx context.Context, q Querier, storeID int32, f OrderFilter) ([]*Order, error) {
+	below := uuid.Max
+	if !f.To.IsZero() {
+		below = uuidFloor(f.To)
+	}
+	if f.Before != uuid.Nil && string(f.Before[:]) < string(below[:]) {
+		below = f.Before
+	}
+	rows, err := q.Query(ctx, `
+    select`+orderColumns+`
+    from orders o
+    join stores s on s.store_id = o.store_id
+    where o.store_id = $1 and o.id >= $2 and o.id < $3 and ($4 = '' or o.status = $4)
+    order by o.id desc
+    limit $5`, storeID, uuidFloor(f.From), below, string(f.Status), f.Limit)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, scanOrder)
+}
+
+// uuidFloor is the lowest UUIDv7 of a moment, as the SQL function of that name.
+func uuidFloor(at time.Time) uuid.UUID {
+	var id uuid.UUID
+	if ms := at.UnixMilli(); ms > 0 {
+		for i := range 6 {
+			id[i] = byte(ms >> (40 - 8*i))
+		}
+	}
+	return id
+}
