@@ -1,0 +1,70 @@
+package db_test
+
+import (
+	"context"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"frenchpress/db"
+	"frenchpress/db/dbtest"
+)
+
+func TestOpenRefusesInOneSentence(t *testing.T) {
+	t.Parallel()
+	existing := dbtest.URL(t)
+	mute, err := net.Listen("tcp", "127.0.0.1:0") // takes connections and says nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = mute.Close() })
+	for name, test := range map[string]struct{ url, want string }{
+		"not an address":   {"postgres://barista:s3cret@host:port/db", "cannot be read"},
+		"bad parameter":    {"postgres://barista:s3cret@localhost/db?sslmode=s3cret", "cannot be read"},
+		"nobody listens":   {"postgres://barista:s3cret@127.0.0.1:1/db", "the database db at 127.0.0.1:1 cannot be reached: connect: connection refused"},
+		"no such database": {strings.Replace(existing, "/test_", "/missing_", 1), "does not exist"},
+		"silence":          {"postgres://barista:s3cret@" + mute.Addr().String() + "/db", "cannot be reached"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+			defer cancel()
+			pool, err := db.Open(ctx, test.url)
+			if err == nil {
+				pool.Close()
+				t.Fatal("opened")
+			}
+			said := err.Error()
+			if !strings.Contains(said, test.want) || strings.Contains(said, "s3cret") || strings.ContainsAny(said, "\n\t") {
+				t.Errorf("said %q, want %q in it, in one line, without the password", said, test.want)
+			}
+		})
+	}
+}
+
+func TestOpenSetsTheSession(t *testing.T) {
+	t.Parallel()
+	pool, err := db.Open(t.Context(), dbtest.URL(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	var name, zone, limit string
+	err = pool.QueryRow(t.Context(), `
+    select current_setting('application_name'), current_setting('timezone'), current_setting('statement_timeout')`).Scan(&name, &zone, &limit)
+	if err != nil || name != "frenchpress" || zone != "UTC" || limit != "30s" {
+		t.Errorf("%q %q %q %v", name, zone, limit, err)
+	}
+}
+
+func TestUnsafeNamesWhatIsOff(t *testing.T) {
+	t.Parallel()
+	unsafe, err := db.Unsafe(t.Context(), dbtest.Tx(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if said := strings.Join(unsafe, "\n"); len(unsafe) != 3 || !strings.HasPrefix(said, "fsync is off") {
+		t.Errorf("got %q, want a sentence for each of the three settings that tests have off", unsafe)
+	}
+}

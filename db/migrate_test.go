@@ -1,0 +1,87 @@
+package db_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"golang.org/x/sync/errgroup"
+
+	"frenchpress/db"
+	"frenchpress/db/dbtest"
+)
+
+// emptyDatabase opens several pools, as several processes do, on a database without anything of ours.
+func emptyDatabase(t *testing.T, pools int) []*pgxpool.Pool {
+	t.Helper()
+	url := dbtest.URL(t)
+	opened := make([]*pgxpool.Pool, pools)
+	for i := range opened {
+		var err error
+		if opened[i], err = db.Open(t.Context(), url); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(opened[i].Close)
+	}
+	if _, err := opened[0].Exec(t.Context(), `drop schema sandbox cascade; drop schema public cascade; create schema public`); err != nil {
+		t.Fatal(err)
+	}
+	return opened
+}
+
+func TestTwoProcessesMigrateTogether(t *testing.T) {
+	t.Parallel()
+	pools := emptyDatabase(t, 2)
+	var inside, ran atomic.Int32
+	then := func(context.Context, *pgxpool.Pool) error {
+		if inside.Add(1) > 1 {
+			return errors.New("the other process is inside as well")
+		}
+		defer inside.Add(-1)
+		time.Sleep(50 * time.Millisecond)
+		ran.Add(1)
+		return nil
+	}
+	g, ctx := errgroup.WithContext(t.Context())
+	for _, pool := range pools {
+		g.Go(func() error { return db.Migrate(ctx, pool, then) })
+	}
+	if err := g.Wait(); err != nil || ran.Load() != 2 {
+		t.Fatalf("ran %d times: %v", ran.Load(), err)
+	}
+	var orders int
+	if err := pools[0].QueryRow(t.Context(), `select count(*) from orders`).Scan(&orders); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestMigrateRefusesANewerDatabase(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.Database(t)
+	if _, err := pool.Exec(t.Context(), `insert into goose_db_version (version_id, is_applied) values (99999, true)`); err != nil {
+		t.Fatal(err)
+	}
+	err := db.Migrate(t.Context(), pool, func(context.Context, *pgxpool.Pool) error {
+		t.Error("went on")
+		return nil
+	})
+	if err == nil || !strings.Contains(err.Error(), "newer Frenchpress (schema 99999") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestMigrateLetsGoAfterAFailure(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.Database(t)
+	broken := errors.New("broken")
+	if err := db.Migrate(t.Context(), pool, func(context.Context, *pgxpool.Pool) error { return broken }); !errors.Is(err, broken) {
+		t.Errorf("got %v", err)
+	}
+	if err := db.Migrate(t.Context(), pool, noMore); err != nil {
+		t.Error(err)
+	}
+}
