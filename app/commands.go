@@ -50,6 +50,9 @@ func (serveCommand) Run(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	if err := server.welcome(ctx, os.Stdout); err != nil {
+		log.Error("the shop is open, but its addresses cannot all be shown", "error", err)
+	}
 	log.Info("open for business", "url", server.URL, "version", programVersion())
 	select {
 	case <-ctx.Done():

@@ -26,6 +26,7 @@ type API struct {
 	revoked *db.Revoked
 	jobs    *jobs.Client
 
+	dashboard   http.Handler // River's
 	metrics     *metrics
 	sessions    *scs.SessionManager
 	attempts    *throttle // to sign in
@@ -72,10 +73,18 @@ func (a *API) routes() []Route {
 		{Method: "GET", Path: "/v1/stores/:store/board/live", Handler: a.getBoardLive, Who: byBarista | byStaff, Live: true},
 		{Method: "POST", Path: "/v1/stores/:store/commands", Handler: a.postCommands, Who: byBarista | byManager | byAdmin},
 
+		{Method: "GET", Path: "/", Handler: a.shopPage, Page: true},
+		{Method: "GET", Path: "/:store", Handler: a.storePage, Page: true},
+		{Method: "GET", Path: "/:store/orders/:id", Handler: a.orderPage, Page: true},
+		{Method: "GET", Path: "/:store/board", Handler: a.boardPage, Page: true},
 		{Method: "GET", Path: "/static/*", Handler: echo.WrapHandler(http.HandlerFunc(serveStatic))},
 		{Method: "GET", Path: "/staff/sign-in", Handler: a.staffSignInForm, Page: true},
 		{Method: "POST", Path: "/staff/sign-in", Handler: a.staffSignIn, Page: true},
 		{Method: "POST", Path: "/staff/sign-out", Handler: a.staffSignOut, Page: true},
+		{Method: "GET", Path: "/staff", Handler: a.staffHome, Who: byStaff, Page: true},
+		{Method: "GET", Path: "/staff/:store/orders/:id", Handler: a.staffOrderPage, Who: byStaff, Page: true},
+		{Method: anyMethod, Path: dashboardPath, Handler: a.dashboardPage, Who: byAdmin},
+		{Method: anyMethod, Path: dashboardPath + "/*", Handler: a.dashboardPage, Who: byAdmin},
 	}
 }
 

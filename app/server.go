@@ -171,7 +171,9 @@ func (s *Server) startWork(ctx context.Context) error {
 		return fmt.Errorf("starting the jobs: %w", err)
 	}
 	s.onClose(a.jobs.Stop)
-	return nil
+	var err error
+	a.dashboard, err = a.jobs.Dashboard(life, dashboardPath)
+	return err
 }
 
 // listen opens the doors.

@@ -66,7 +66,7 @@ func (a *API) viewStores(c echo.Context, stores []*db.Store) ([]storeAnswer, err
 
 type storesAnswer struct {
 	Stores     []storeAnswer `json:"stores"`
-	NextCursor string      `json:"next_cursor,omitempty"`
+	NextCursor string        `json:"next_cursor,omitempty"`
 }
 
 // listStores shows a page of stores by slug, or those nearest to a point.

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
-	"strings"
 	"sync"
 
 	"github.com/alexedwards/argon2id"
@@ -84,7 +83,7 @@ func DisableStaff(ctx context.Context, q Querier, name string) error {
 
 // StaffByToken is the member of staff that a token was given to, or ErrUnknownToken.
 func StaffByToken(ctx context.Context, q Querier, token string) (*Staff, error) {
-	if len(token) != len(staffPrefix)+tokenEncoding.EncodedLen(randomBytes) || !strings.HasPrefix(token, staffPrefix) {
+	if _, ok := decodeToken(token, staffPrefix, randomBytes); !ok {
 		return nil, ErrUnknownToken
 	}
 	rows, err := q.Query(ctx, `
@@ -185,4 +184,10 @@ func DropExpiredSessions(ctx context.Context, q Querier) error {
     delete from sessions
     where expiry < now()`)
 	return err
+}
+
+// AnyStaff tells whether anybody was ever added.
+func AnyStaff(ctx context.Context, q Querier) (exists bool, err error) {
+	err = q.QueryRow(ctx, `select exists (select from staff)`).Scan(&exists)
+	return exists, err
 }

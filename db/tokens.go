@@ -33,9 +33,8 @@ func OrderToken(secret []byte, ref OrderRef) string {
 
 // ParseOrderToken is the order whose token it is, false if it is nobody's.
 func ParseOrderToken(secret []byte, token string) (OrderRef, bool) {
-	encoded, ok := strings.CutPrefix(token, orderPrefix)
-	raw, err := tokenEncoding.DecodeString(encoded)
-	if !ok || err != nil || len(raw) != 20+macBytes || !hmac.Equal(raw[20:], orderMAC(secret, raw[:20])) {
+	raw, ok := decodeToken(token, orderPrefix, 20+macBytes)
+	if !ok || !hmac.Equal(raw[20:], orderMAC(secret, raw[:20])) {
 		return OrderRef{}, false
 	}
 	return OrderRef{int32(binary.BigEndian.Uint32(raw[:4])), uuid.UUID(raw[4:20])}, true
@@ -56,12 +55,21 @@ func newDeviceToken(storeID int32) string {
 
 // storeOfDeviceToken is the store that a device token names; nothing is proved by it.
 func storeOfDeviceToken(token string) (int32, bool) {
-	encoded, ok := strings.CutPrefix(token, devicePrefix)
-	raw, err := tokenEncoding.DecodeString(encoded)
-	if !ok || err != nil || len(raw) != 4+randomBytes {
+	raw, ok := decodeToken(token, devicePrefix, 4+randomBytes)
+	if !ok {
 		return 0, false
 	}
 	return int32(binary.BigEndian.Uint32(raw)), true
+}
+
+// decodeToken takes the one spelling of a token; the decoder by itself would skip line ends.
+func decodeToken(token, prefix string, size int) ([]byte, bool) {
+	encoded, ok := strings.CutPrefix(token, prefix)
+	if !ok || len(encoded) != tokenEncoding.EncodedLen(size) {
+		return nil, false
+	}
+	raw, err := tokenEncoding.DecodeString(encoded)
+	return raw, err == nil && len(raw) == size
 }
 
 func newStaffToken() string { return staffPrefix + tokenEncoding.EncodeToString(random()) }

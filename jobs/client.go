@@ -84,7 +84,7 @@ func New(pool *pgxpool.Pool, config Config) (*Client, error) {
 	river.AddWorker(workers, &housekeepingWorker{client: c})
 	var err error
 	c.river, err = river.NewClient(riverpgxv5.New(pool), &river.Config{
-		Logger:                      config.Log,
+		Logger:                      errorsOnly(config.Log),
 		Workers:                     workers,
 		PeriodicJobs:                periodic(),
 		ErrorHandler:                &failures{log: config.Log},

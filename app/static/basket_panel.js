@@ -14,9 +14,9 @@ const wide = matchMedia('(min-width: 70rem)');
  * quote is what the server last said of exactly what is in the basket, undefined while it is being asked.
  */
 export function basketPanel(store, basket, { menu, edit }) {
-  const panel = { quote: undefined, gone: new Map(), watch: undefined, draw, open, close: () => sheet.close() };
+  const panel = { quote: undefined, prices: [], gone: new Map(), watch: undefined, draw, open, close: () => sheet.close() };
   const ask = quoter(store, answered);
-  const askRest = quoter(store, (answer) => answer.state === 'priced' && totals(answer.quote));
+  const askRest = quoter(store, (answer) => answer.state === 'priced' && priced(answer.quote));
 
   function draw() {
     const empty = basket.lines.length === 0;
@@ -38,7 +38,7 @@ export function basketPanel(store, basket, { menu, edit }) {
     const fault = panel.gone.get(at);
     return h('li', { class: 'line', 'data-gone': Boolean(fault), 'data-line': at },
       h('span', { class: 'line-name' }, words.name),
-      h('span', { class: 'line-price' }, panel.quote ? money(panel.quote.lines[at].total) : ''),
+      h('span', { class: 'line-price' }, panel.prices[at] ?? ''),
       words.options && h('span', { class: 'line-options' }, words.options),
       line.note && h('span', { class: 'line-note' }, `“${line.note}”`),
       fault && h('p', { class: 'fault' }, fault),
@@ -52,11 +52,11 @@ export function basketPanel(store, basket, { menu, edit }) {
     panel.quote = answer.quote;
     if (answer.state === 'asking') return panel.watch?.();
     panel.gone = answer.state === 'refused' ? faultsByLine(answer.problem) : new Map();
-    draw();
+    panel.prices = [];
+    if (answer.quote) priced(answer.quote);
+    else rest();
     say(one('#basket-notice'), noticeWords(answer, panel.gone, () => basket.remove(...panel.gone.keys())), { bad: true });
     one('#to-checkout').disabled = answer.state !== 'priced';
-    if (answer.quote) totals(answer.quote);
-    else rest();
     panel.watch?.();
   }
 
@@ -65,12 +65,15 @@ export function basketPanel(store, basket, { menu, edit }) {
     const lines = basket.lines.filter((_, at) => !panel.gone.has(at));
     if (panel.gone.size && lines.length) askRest({ fulfilment: 'pickup', lines, tip: basket.tip });
     else fill(one('#sums'));
+    draw();
   }
 
-  function totals(quote) {
+  function priced(quote) {
+    const totals = quote.lines.map((line) => money(line.total));
+    panel.prices = basket.lines.map((_, at) => (panel.gone.has(at) ? '' : totals.shift()));
     fill(one('#sums'), sums(quote));
     one('#sums').setAttribute('aria-busy', 'false');
-    bar();
+    draw();
   }
 
   function bar() {
@@ -87,6 +90,7 @@ export function basketPanel(store, basket, { menu, edit }) {
   basket.watch(() => {
     panel.gone = new Map();
     panel.quote = undefined;
+    panel.prices = [];
     draw();
     askRest(null);
     say(one('#basket-notice'), '');

@@ -17,8 +17,8 @@ export function checkout(store, basket, panel, storeNow) {
   function show(on) {
     form.hidden = !on;
     one('#basket-step').hidden = on;
-    one('#basket').scrollIntoView?.({ block: 'nearest' });
-    (on ? one('#checkout-title') : one('#basket-title')).focus();
+    one('#basket').parentElement.scrollTop = 0;
+    (on ? one('#checkout-title') : one('#basket-title')).focus({ preventScroll: true });
     if (!on) return;
     slots.accept(storeNow()?.accepting ?? true);
     slots.load();

@@ -14,14 +14,17 @@ export function h(tag, properties, ...children) {
     else if (name === 'value') element.value = value;
     else if (value !== false && value != null) element.setAttribute(name, value === true ? '' : value);
   }
-  element.append(...children.flat().filter((child) => child !== false && child != null && child !== ''));
+  element.append(...solid(children));
   return element;
 }
 
 /** fill replaces what is inside an element; nullish and false children are left out. */
 export function fill(element, ...children) {
-  element.replaceChildren(...children.flat().filter((child) => child !== false && child != null && child !== ''));
+  element.replaceChildren(...solid(children));
 }
+
+// Lists within lists become one, and what is not there (false, null, '') is left out.
+const solid = (children) => children.flat(3).filter((child) => child !== false && child != null && child !== '');
 
 /** flag sets or removes an attribute without a value. */
 export function flag(element, name, on) {

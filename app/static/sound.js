@@ -11,7 +11,7 @@ export function bell(button) {
   function draw() {
     const ringing = wanted && audio?.state === 'running';
     button.setAttribute('aria-pressed', String(ringing));
-    button.textContent = ringing ? 'Sound is on' : 'Turn sound on';
+    button.textContent = ringing ? 'Sound: on' : 'Sound: off';
   }
 
   async function wake() {

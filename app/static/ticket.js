@@ -39,10 +39,14 @@ export function ticketOf(order, { now, notice, fresh, gone, act }) {
   return h('article', { class: 'ticket', 'data-order': order.id, 'data-new': fresh, 'data-gone': gone, 'aria-label': `Order ${order.number} for ${order.customer.name}` },
     top(order, now),
     h('ul', { class: 'ticket-lines' }, order.lines.map(lineOf)),
-    order.payment.status === 'due' && h('p', { class: 'ticket-due' }, h('span', null, 'To pay'), h('span', null, money(order.total))),
+    order.payment.status === 'due' && !gone && due(order, act),
     notice && h('p', { class: 'ticket-notice', role: 'alert' }, notice),
     order.waiting > 0 && h('p', { class: 'ticket-pending' }, 'Not sent yet'),
     h('div', { class: 'ticket-acts' }, gone ? press('dismiss', 'Take it off', order, act, true) : buttons(order, act, notice)));
+}
+
+function due(order, act) {
+  return h('div', { class: 'ticket-due' }, h('span', null, `To pay ${money(order.total)}`), order.status !== 'ready' && press('take_payment', 'Take payment', order, act));
 }
 
 function top(order, now) {
@@ -69,11 +73,10 @@ function lineOf(line) {
 const without = (option) => option.units === 0 || /^(no|without)\b/i.test(option.name);
 
 function buttons(order, act, notice) {
-  const due = order.payment.status === 'due';
-  const main = { placed: ['start', 'Start'], in_progress: ['ready', 'Ready'], ready: due ? ['take_payment', `Take payment ${money(order.total)}`] : ['collect', 'Collect'] };
+  const last = order.payment.status === 'due' ? ['take_payment', 'Take payment'] : ['collect', 'Collect'];
+  const main = { placed: ['start', 'Start'], in_progress: ['ready', 'Ready'], ready: last };
   return [
     press(...main[order.status], order, act, true),
-    due && order.status !== 'ready' && press('take_payment', 'Take payment', order, act),
     order.status !== 'placed' && press('undo', 'Undo', order, act),
     order.status !== 'ready' && press('cancel', 'Cancel', order, act),
     notice && press('dismiss', 'Got it', order, act),

@@ -158,6 +158,7 @@ create table idempotency_keys (
     primary key (store_id, route, key)
 );
 create index idempotency_keys_created on idempotency_keys using brin (created_at);
+create index idempotency_keys_order on idempotency_keys (store_id, order_id);
 comment on table idempotency_keys is 'Keys of placed orders and repeated payments, kept at least 24 hours. status and answer freeze the first answer; without Prefer the answer of a placing is rendered again from the order as of version 1.';
 
 create table devices (
@@ -187,6 +188,7 @@ create table commands (
     received_at  timestamptz not null default now(),
     primary key (store_id, id)
 );
+create index commands_order on commands (store_id, order_id) where order_id is not null;
 comment on table commands is 'Every command a device ever sent and its first result, rejections too: sending it again answers that result.';
 
 create table staff (

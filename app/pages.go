@@ -1,0 +1,209 @@
+package main
+
+import (
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"frenchpress/db"
+)
+
+const (
+	storesOnPage  = 24
+	dashboardPath = "/staff/jobs"
+	// dashboardPolicy is for pages of River's making, which style themselves.
+	dashboardPolicy = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'"
+)
+
+// view is the store as pages show it.
+func (a storeAnswer) view(s *db.Store) storeView {
+	v := storeView{
+		Slug: a.Slug, Name: a.Name, Address: a.Address, Timezone: a.Timezone, Currency: a.Currency,
+		OpenNow: a.OpenNow, Accepting: a.Accepting, WaitMinutes: a.WaitMinutes,
+	}
+	now := time.Now()
+	if a.PausedUntil != nil {
+		v.PausedUntil = *a.PausedUntil
+	}
+	if next, ok := s.Hours.NextOpen(now, s.Location); ok && !a.OpenNow {
+		v.OpensAt = next
+	}
+	return v
+}
+
+// storeViews are the stores as pages show them.
+func (a *API) storeViews(c echo.Context, stores []*db.Store) ([]storeView, error) {
+	answers, err := a.viewStores(c, stores)
+	if err != nil {
+		return nil, err
+	}
+	views := make([]storeView, len(answers))
+	for i, answer := range answers {
+		views[i] = answer.view(stores[i])
+	}
+	return views, nil
+}
+
+// searchStores is a page of stores as the query asks for it, with the cursor of the next.
+func (a *API) searchStores(c echo.Context) (search string, views []storeView, next string, after bool, err error) {
+	q := readQuery(c)
+	search = q.text("q", 200)
+	place := q.cursor()
+	if q.err != nil {
+		return "", nil, "", false, q.err
+	}
+	stores := a.catalog.Search(search, place, storesOnPage+1)
+	if len(stores) > storesOnPage {
+		stores = stores[:storesOnPage]
+		next = newCursor(stores[storesOnPage-1].Slug)
+	}
+	views, err = a.storeViews(c, stores)
+	return search, views, next, place != "", err
+}
+
+// shopPage is where a customer chooses a store.
+func (a *API) shopPage(c echo.Context) error {
+	search, stores, next, after, err := a.searchStores(c)
+	if err != nil {
+		return err
+	}
+	return writePage(c, http.StatusOK, "stores", storesPage{
+		head: head{Script: "stores.js"}, Query: search, Stores: stores, Next: next, After: after,
+	})
+}
+
+// pageStore is the store of a page's address.
+func (a *API) pageStore(c echo.Context) (*db.Store, storeView, error) {
+	store, err := a.storeOf(c)
+	if err != nil {
+		return nil, storeView{}, err
+	}
+	views, err := a.storeViews(c, []*db.Store{store})
+	if err != nil {
+		return nil, storeView{}, err
+	}
+	return store, views[0], nil
+}
+
+// storePage is a store's menu, where a customer orders.
+func (a *API) storePage(c echo.Context) error {
+	store, view, err := a.pageStore(c)
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	menu, err := a.catalog.View(c.Request().Context(), store, now)
+	if err != nil {
+		return err
+	}
+	page := menuPage{head: head{Title: store.Name, Script: "menu.js"}, Store: view}
+	for _, category := range menu.Resolve().Categories {
+		shown := categoryView{Name: category.Name}
+		for i := range category.Items {
+			shown.Items = append(shown.Items, viewItem(&category.Items[i], store, now))
+		}
+		page.Categories = append(page.Categories, shown)
+	}
+	return writePage(c, http.StatusOK, "menu", page)
+}
+
+func viewItem(item *db.Item, store *db.Store, now time.Time) itemView {
+	v := itemView{
+		ID: item.ID, Name: item.Name, Description: item.Description, Image: item.Image,
+		Sizes: len(item.Sizes), Currency: store.Currency, Available: item.Available,
+	}
+	if item.BasePrice != nil {
+		v.From = *item.BasePrice
+	}
+	if len(item.Sizes) > 0 {
+		v.From = slices.MinFunc(item.Sizes, func(a, b db.Size) int { return int(a.Price - b.Price) }).Price
+	}
+	if item.AvailableFrom != nil {
+		v.Back = back(*item.AvailableFrom, now, store.Location.String())
+	}
+	return v
+}
+
+// orderPage is where a customer watches an order. Only the script has the token that shows it, so the page is
+// the same whether the order exists or not.
+func (a *API) orderPage(c echo.Context) error {
+	store, view, err := a.pageStore(c)
+	if err != nil {
+		return err
+	}
+	id, ok := parseUUID(c.Param("id"))
+	if !ok {
+		return db.ErrNotFound
+	}
+	return writePage(c, http.StatusOK, "order", orderPage{
+		head: head{Title: "Your order at " + store.Name, Script: "order.js"}, Store: view, Order: id.String(),
+	})
+}
+
+// boardPage is where baristas work. It shows nothing by itself: the script has the device's token.
+func (a *API) boardPage(c echo.Context) error {
+	store, view, err := a.pageStore(c)
+	if err != nil {
+		return err
+	}
+	return writePage(c, http.StatusOK, "board", boardPage{head: head{Title: "Board of " + store.Name, Script: "board.js"}, Store: view})
+}
+
+// staffHome is where staff begin.
+func (a *API) staffHome(c echo.Context) error {
+	search, stores, next, _, err := a.searchStores(c)
+	if err != nil {
+		return err
+	}
+	dead, err := a.jobs.DeadLetters(c.Request().Context())
+	if err != nil {
+		return err
+	}
+	return writePage(c, http.StatusOK, "staff", staffPage{
+		head: head{Title: "Staff"}, Name: requestOf(c).principal.name, DeadLetters: dead, Stores: stores, Query: search, Next: next,
+	})
+}
+
+// staffOrderPage tells all that happened to one order.
+func (a *API) staffOrderPage(c echo.Context) error {
+	store, view, err := a.pageStore(c)
+	if err != nil {
+		return err
+	}
+	ref, err := a.orderRef(c)
+	if err != nil {
+		return err
+	}
+	ctx := c.Request().Context()
+	order, err := db.OrderByID(ctx, a.pool, ref)
+	if err != nil {
+		return err
+	}
+	entries, err := db.Story(ctx, a.pool, ref)
+	if err != nil {
+		return err
+	}
+	jobs, err := a.jobs.Story(ctx, ref)
+	if err != nil {
+		return err
+	}
+	entries = append(entries, jobs...)
+	slices.SortStableFunc(entries, func(a, b db.StoryEntry) int { return a.At.Compare(b.At) })
+	page := storyPage{
+		head: head{Title: "Order's story"}, Store: view, Order: order.ID.String(), Number: order.Number, Status: string(order.Status),
+		Total: money(order.Snapshot.Total, store.Currency),
+	}
+	for _, e := range entries {
+		page.Entries = append(page.Entries, storyEntry(e))
+	}
+	return writePage(c, http.StatusOK, "story", page)
+}
+
+// dashboardPage is River's dashboard: queues, jobs, dead letters.
+func (a *API) dashboardPage(c echo.Context) error {
+	c.Response().Header().Set(echo.HeaderContentSecurityPolicy, dashboardPolicy)
+	a.dashboard.ServeHTTP(c.Response(), c.Request())
+	return nil
+}
