@@ -431,7 +431,7 @@ func TestContractFaults(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			method, target, _ := strings.Cut(x.target, " ")
-			req := httptest.NewRequest(method, target, nil)
+			req := httptest.NewRequestWithContext(t.Context(), method, target, nil)
 			req.Header.Set("Content-Type", "application/json")
 			req.Header.Set("Idempotency-Key", "k")
 			resp := &http.Response{StatusCode: x.status, Header: x.header}
@@ -472,7 +472,11 @@ func TestContractClient(t *testing.T) {
 	t.Cleanup(server.Close)
 	for etag, fails := range map[string]bool{`"v1"`: false, `W/"v1"`: true} {
 		f := &failures{TB: t}
-		resp, err := contractClient(f, true).Get(server.URL + "/v1/stores/x/menu?etag=" + url.QueryEscape(etag))
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL+"/v1/stores/x/menu?etag="+url.QueryEscape(etag), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := contractClient(f, true).Do(req)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -137,14 +137,6 @@ func (f *fields) uuid(name string) uuid.UUID {
 	return id
 }
 
-// optionalUUID is uuid.Nil where the member is absent.
-func (f *fields) optionalUUID(name string) uuid.UUID {
-	if !f.has(name) {
-		return uuid.Nil
-	}
-	return f.uuid(name)
-}
-
 // child is a required object.
 func (f *fields) child(name string) *fields {
 	child := &fields{faults: f.faults, parent: f, step: name}
@@ -153,14 +145,6 @@ func (f *fields) child(name string) *fields {
 		child.object = v
 	}
 	return child
-}
-
-// optionalChild is nil where the member is absent.
-func (f *fields) optionalChild(name string) *fields {
-	if !f.has(name) {
-		return nil
-	}
-	return f.child(name)
 }
 
 // list is a required array of least to most objects.

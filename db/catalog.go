@@ -70,10 +70,10 @@ type Catalog struct {
 	places   map[string]*time.Location // likewise
 }
 
-type menuKey struct{ menuID, version int32 }
+type menuKey struct{ MenuID, Version int32 }
 
 // prefix begins the version that customers see; the store's overlay ends it.
-func (k menuKey) prefix() string { return fmt.Sprintf("%d.%d.", k.menuID, k.version) }
+func (k menuKey) prefix() string { return fmt.Sprintf("%d.%d.", k.MenuID, k.Version) }
 
 // OpenCatalog reads all stores.
 func OpenCatalog(ctx context.Context, pool *pgxpool.Pool) (*Catalog, error) {
@@ -109,7 +109,6 @@ func (c *Catalog) Refresh(ctx context.Context) error {
 
 // load takes in menus and stores changed since a moment.
 func (c *Catalog) load(ctx context.Context, since time.Time) error {
-	versions := map[int32]int32{}
 	rows, err := c.pool.Query(ctx, `
     select menu_id, max(version)
     from menus
@@ -118,11 +117,8 @@ func (c *Catalog) load(ctx context.Context, since time.Time) error {
 	if err != nil {
 		return err
 	}
-	var id, version int32
-	if _, err := pgx.ForEachRow(rows, []any{&id, &version}, func() error {
-		versions[id] = version
-		return nil
-	}); err != nil {
+	newest, err := pgx.CollectRows(rows, pgx.RowToStructByPos[menuKey])
+	if err != nil {
 		return err
 	}
 	stores, err := c.changedStores(ctx, since)
@@ -131,8 +127,8 @@ func (c *Catalog) load(ctx context.Context, since time.Time) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for id, version := range versions {
-		c.versions[id] = max(version, c.versions[id])
+	for _, menu := range newest {
+		c.versions[menu.MenuID] = max(menu.Version, c.versions[menu.MenuID])
 	}
 	c.take(stores)
 	return nil
@@ -270,9 +266,9 @@ func (c *Catalog) loadMenu(ctx context.Context, key menuKey) (*Menu, error) {
 		err := c.pool.QueryRow(ctx, `
     select content
     from menus
-    where menu_id = $1 and version = $2`, key.menuID, key.version).Scan(&content)
+    where menu_id = $1 and version = $2`, key.MenuID, key.Version).Scan(&content)
 		if err != nil {
-			return nil, fmt.Errorf("reading menu %d version %d: %w", key.menuID, key.version, err)
+			return nil, fmt.Errorf("reading menu %d version %d: %w", key.MenuID, key.Version, err)
 		}
 		menu, err := ParseMenu(content)
 		if err == nil {

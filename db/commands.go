@@ -212,14 +212,15 @@ func answeredCommands(ctx context.Context, tx pgx.Tx, stores []int32, ids []uuid
 	if err != nil {
 		return nil, err
 	}
-	answers := map[OrderRef]answeredCommand{}
-	var a answeredCommand
-	_, err = pgx.ForEachRow(rows, []any{&a.StoreID, &a.ID, &a.Hash, &a.Result, &a.Reason, &a.Holder}, func() error {
+	found, err := pgx.CollectRows(rows, pgx.RowToStructByPos[answeredCommand])
+	if err != nil {
+		return nil, err
+	}
+	answers := make(map[OrderRef]answeredCommand, len(found))
+	for _, a := range found {
 		answers[OrderRef{a.StoreID, a.ID}] = a
-		a.Hash = nil
-		return nil
-	})
-	return answers, err
+	}
+	return answers, nil
 }
 
 // recordCommands keeps every first result, in key order. Another process that answered the same id in

@@ -14,7 +14,7 @@ import (
 func TestOpenRefusesInOneSentence(t *testing.T) {
 	t.Parallel()
 	existing := dbtest.URL(t)
-	mute, err := net.Listen("tcp", "127.0.0.1:0") // takes connections and says nothing
+	mute, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0") // takes connections and says nothing
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -36,22 +36,24 @@ func PairAll(ctx context.Context, q Querier, fn func(slug, token string)) error 
 	if err != nil {
 		return err
 	}
-	var ids []int32
-	var slugs []string
-	var id int32
-	var slug string
-	if _, err := pgx.ForEachRow(rows, []any{&id, &slug}, func() error {
-		ids, slugs = append(ids, id), append(slugs, slug)
-		return nil
-	}); err != nil {
+	type store struct {
+		ID   int32
+		Slug string
+	}
+	stores, err := pgx.CollectRows(rows, pgx.RowToStructByPos[store])
+	if err != nil {
 		return err
+	}
+	ids := make([]int32, len(stores))
+	for i, s := range stores {
+		ids[i] = s.ID
 	}
 	tokens, err := pairDevices(ctx, q, ids)
 	if err != nil {
 		return err
 	}
 	for i, token := range tokens {
-		fn(slugs[i], token)
+		fn(stores[i].Slug, token)
 	}
 	return nil
 }

@@ -347,6 +347,6 @@ func benchmarkPrice(b *testing.B, v View, line LineRequest) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		v.Price(req)
+		_, _ = v.Price(req)
 	}
 }
