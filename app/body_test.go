@@ -128,7 +128,7 @@ func faultsOf(t *testing.T, text string) []string {
 	f.int64("n", -1, 3)
 	f.optionalInt64("tip", 0, 9)
 	f.optionalTime("at")
-	f.optionalUUID("id")
+	f.uuid("id")
 	if !f.null("until") {
 		f.optionalTime("until")
 	}

@@ -257,7 +257,7 @@ func (a *API) postPayment(c echo.Context) error {
 	hash.Write(body.raw)
 	wait := preferWait(c)
 	ctx := c.Request().Context()
-	placed, err := a.orders.PayAgain(ctx, ref, token, key, hash.Sum(nil), wait)
+	placed, err := a.orders.PayAgain(ctx, ref, token, by(c), key, hash.Sum(nil), wait)
 	if err != nil {
 		return err
 	}

@@ -107,15 +107,15 @@ func RefundDone(now time.Time) Decision {
 	}
 }
 
-// PayAgain starts another charge after a failed one; else ErrNotPayable. A zero token is a defect.
-func PayAgain(token string, now time.Time) Decision {
+// PayAgain starts another charge after a failed one; else ErrNotPayable.
+func PayAgain(token, by string, now time.Time) Decision {
 	return func(o *Order) error {
 		if o.Status != PaymentFailed {
 			return ErrNotPayable
 		}
 		o.Payment.Attempt++
 		o.Payment.Token, o.Payment.Failure = token, ""
-		o.move(PaymentPending, Pending, "customer", "", now)
+		o.move(PaymentPending, Pending, by, "", now)
 		return nil
 	}
 }
@@ -135,7 +135,7 @@ func CancelByCustomer(by, reason string, now time.Time) Decision {
 	}
 }
 
-// Expire ends an order that was not paid in time: it was placed, or last failed, before cutoff.
+// Expire ends an order that was placed before cutoff and is not paid.
 func Expire(cutoff, now time.Time) Decision {
 	return func(o *Order) error {
 		if o.Status.Unpaid() && o.PlacedAt.Before(cutoff) {

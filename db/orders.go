@@ -64,7 +64,6 @@ func NewOrder(store *Store, fulfilment string, customer Customer, quote *Quote, 
 		Snapshot: Snapshot{Customer: customer, Quote: *quote}, Contact: contact,
 		Payment: Payment{Method: method}, PlacedAt: at, UpdatedAt: at,
 	}
-	by := "customer"
 	switch {
 	case method == "counter" && quote.Total > 0:
 		o.Status, o.Payment.Status = StatusPlaced, Due
@@ -74,7 +73,7 @@ func NewOrder(store *Store, fulfilment string, customer Customer, quote *Quote, 
 		o.Status, o.Payment.Status = PaymentPending, Pending
 		o.Payment.Attempt, o.Payment.Token = 1, token
 	}
-	o.Steps = []Step{{1, o.Status, o.Payment.Status, by, "", at}}
+	o.Steps = []Step{{1, o.Status, o.Payment.Status, "customer", "", at}}
 	return o, nil
 }
 
@@ -109,7 +108,7 @@ func (o *Orders) Command(ctx context.Context, storeID int32, c *Command, menu *M
 
 // PayAgain starts another charge under an idempotency key, or finds what the key was used for.
 // bodyHash covers the order too: the key's scope is the route of all orders.
-func (o *Orders) PayAgain(ctx context.Context, ref OrderRef, token, key string, bodyHash []byte, wait time.Duration) (Placed, error) {
+func (o *Orders) PayAgain(ctx context.Context, ref OrderRef, token, by, key string, bodyHash []byte, wait time.Duration) (Placed, error) {
 	id := keyID{ref.StoreID, PaymentRoute, key}
 	var placed Placed
 	err := o.inTx(ctx, func(tx pgx.Tx) error {
@@ -125,7 +124,7 @@ func (o *Orders) PayAgain(ctx context.Context, ref OrderRef, token, key string, 
 			placed.Replay = replay
 			return err
 		}
-		work, err := o.change(ctx, tx, []*Change{{Ref: ref, Decide: PayAgain(token, time.Now())}})
+		work, err := o.change(ctx, tx, []*Change{{Ref: ref, Decide: PayAgain(token, by, time.Now())}})
 		if err != nil {
 			return err
 		}
