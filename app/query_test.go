@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -13,7 +14,7 @@ import (
 
 // queryOf reads everything there is from a query string, and says what the first fault was.
 func queryOf(raw string) (q *query, limit int, cursor string) {
-	req := httptest.NewRequest(http.MethodGet, "/", nil)
+	req := httptest.NewRequestWithContext(context.Background(), http.MethodGet, "/", nil)
 	req.URL.RawQuery = raw
 	q = readQuery(echo.New().NewContext(req, httptest.NewRecorder()))
 	limit, cursor = q.limit(), q.cursor()

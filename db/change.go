@@ -89,7 +89,7 @@ func (o *Orders) change(ctx context.Context, tx pgx.Tx, group []*Change) ([]*cha
 	for _, c := range work {
 		c.decide()
 	}
-	for _, write := range []func(context.Context, pgx.Tx, []*changing) error{writeMoves, writePayments, freeSlots, recordCommands, o.consequences} {
+	for _, write := range []func(context.Context, pgx.Tx, []*changing) error{o.writeMoves, writePayments, freeSlots, recordCommands, o.consequences} {
 		if err := write(ctx, tx, work); err != nil {
 			return nil, err
 		}
@@ -147,7 +147,7 @@ func lockOrders(ctx context.Context, tx pgx.Tx, work []*changing) error {
 
 // writeMoves is the guarded update: it takes an order only from the very version and status that the
 // decision saw, and appends each new version to the history.
-func writeMoves(ctx context.Context, tx pgx.Tx, work []*changing) error {
+func (o *Orders) writeMoves(ctx context.Context, tx pgx.Tx, work []*changing) error {
 	var orders moveRows
 	var steps stepRows
 	for _, c := range work {
@@ -171,7 +171,7 @@ func writeMoves(ctx context.Context, tx pgx.Tx, work []*changing) error {
     where o.store_id = v.store_id and o.id = v.id and o.status = v.was and o.version = v.was_version`,
 		orders.stores, orders.ids, orders.was, orders.wasVersions, orders.statuses, orders.versions, orders.payments, orders.attempts,
 		orders.captured, orders.refunded, orders.failures, orders.holders, orders.updated)
-	steps.queue(batch)
+	steps.queue(batch, o.hub.origin)
 	sent := tx.SendBatch(ctx, batch)
 	tag, err := sent.Exec()
 	if err == nil && int(tag.RowsAffected()) != len(orders.ids) {
@@ -219,13 +219,13 @@ func (r *stepRows) add(ref OrderRef, steps []Step) {
 	}
 }
 
-func (r *stepRows) queue(batch *pgx.Batch) {
+func (r *stepRows) queue(batch *pgx.Batch, origin int32) {
 	batch.Queue(`
     insert into order_history (store_id, order_id, version, status, payment_status, by, reason, at, origin)
     select store_id, order_id, version, status, payment_status, by, nullif(reason, ''), at, $9
     from unnest($1::int4[], $2::uuid[], $3::int4[], $4::text[], $5::text[], $6::text[], $7::text[], $8::timestamptz[])
          as v (store_id, order_id, version, status, payment_status, by, reason, at)`,
-		r.stores, r.ids, r.versions, r.statuses, r.payments, r.by, r.reason, r.at, Origin)
+		r.stores, r.ids, r.versions, r.statuses, r.payments, r.by, r.reason, r.at, origin)
 }
 
 // freeSlots gives back the places of orders that will not be made.

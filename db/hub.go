@@ -3,6 +3,7 @@ package db
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"slices"
 	"sync"
 
@@ -26,7 +27,8 @@ var ErrSlow = errors.New("the watcher fell behind")
 // others. It carries state: the latest version wins, versions may be skipped, none comes twice or late.
 // All methods are safe for concurrent use.
 type Hub struct {
-	pool *pgxpool.Pool
+	pool   *pgxpool.Pool
+	origin int32 // names this process in the history, so that it can tell its own changes from the others'
 
 	mu     sync.Mutex
 	orders map[OrderRef]map[*Watcher]bool
@@ -44,6 +46,7 @@ func NewHub(pool *pgxpool.Pool) *Hub {
 	}
 	return &Hub{
 		pool:   pool,
+		origin: rand.Int32(),
 		orders: map[OrderRef]map[*Watcher]bool{},
 		boards: map[int32]map[*Watcher]bool{},
 		recent: recent,

@@ -4,16 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
-
-// Origin names this process in the history, so that it can tell its own changes from the others'.
-var Origin = rand.Int32()
 
 // Refusals that callers tell apart.
 var (

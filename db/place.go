@@ -241,7 +241,7 @@ func (o *Orders) insertOrders(ctx context.Context, tx pgx.Tx, winners []*placing
 	}
 	batch := new(pgx.Batch)
 	rows.queue(batch)
-	steps.queue(batch)
+	steps.queue(batch, o.hub.origin)
 	if len(charges) > 0 {
 		payments.queueInsert(batch)
 	}

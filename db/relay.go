@@ -84,7 +84,7 @@ func (h *Hub) tell(ctx context.Context) error {
 	payloads := make([]string, 0, len(told)/toldPerPayload+1)
 	for len(told) > 0 {
 		n := min(len(told), toldPerPayload)
-		payloads = append(payloads, encodeRefs(told[:n]))
+		payloads = append(payloads, encodeRefs(h.origin, told[:n]))
 		told = told[n:]
 	}
 	ctx, cancel := context.WithTimeout(ctx, historyEvery)
@@ -108,7 +108,7 @@ func (h *Hub) listen(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		refs, foreign := decodeRefs(told.Payload)
+		refs, foreign := decodeRefs(h.origin, told.Payload)
 		if !foreign {
 			continue
 		}
@@ -130,7 +130,7 @@ func (h *Hub) readHistory(ctx context.Context) error {
     select store_id, order_id, max(version)
     from order_history
     where at > $1 and origin <> $2
-    group by store_id, order_id`, time.Now().Add(-historyEvery-historyOverlap), Origin)
+    group by store_id, order_id`, time.Now().Add(-historyEvery-historyOverlap), h.origin)
 	if err != nil {
 		return err
 	}
@@ -164,9 +164,9 @@ func (h *Hub) fetch(ctx context.Context, changes []changeRef) error {
 }
 
 // encodeRefs writes the origin and, for each order, its store and id in hexadecimal.
-func encodeRefs(refs []OrderRef) string {
+func encodeRefs(origin int32, refs []OrderRef) string {
 	var b strings.Builder
-	b.WriteString(strconv.Itoa(int(Origin)))
+	b.WriteString(strconv.Itoa(int(origin)))
 	for _, ref := range refs {
 		var raw [20]byte
 		binary.BigEndian.PutUint32(raw[:4], uint32(ref.StoreID))
@@ -179,9 +179,9 @@ func encodeRefs(refs []OrderRef) string {
 
 // decodeRefs reads a payload; foreign is false for what this process told itself and for what it
 // cannot read.
-func decodeRefs(payload string) (refs []OrderRef, foreign bool) {
+func decodeRefs(own int32, payload string) (refs []OrderRef, foreign bool) {
 	fields := strings.Fields(payload)
-	if len(fields) == 0 || fields[0] == strconv.Itoa(int(Origin)) {
+	if len(fields) == 0 || fields[0] == strconv.Itoa(int(own)) {
 		return nil, false
 	}
 	for _, field := range fields[1:] {

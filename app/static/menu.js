@@ -6,6 +6,7 @@ import { checkout } from './checkout.js';
 import { all, fill, flag, h, one } from './dom.js';
 import { openItem } from './item.js';
 import { kept } from './keep.js';
+import { stateOf, stateWords } from './store_words.js';
 import { DAY, back, moment } from './times.js';
 
 const { store } = document.body.dataset;
@@ -36,16 +37,20 @@ function mark(item) {
   if (!card) return;
   flag(card, 'data-sold-out', !item.available);
   const words = item.available ? '' : ['Sold out', back(item.available_from)].filter(Boolean).join(', ');
+  one('button', card).setAttribute('aria-disabled', String(!item.available));
   if (one('.item-sold-out', card).textContent !== words) one('.item-sold-out', card).textContent = words;
 }
 
 function banner() {
   const place = one('#store-banner');
-  const paused = shop.paused_until && new Date(shop.paused_until) > Date.now();
-  place.hidden = shop.accepting;
-  if (shop.accepting) return;
-  if (paused) fill(place, h('strong', null, 'The bar is catching its breath.'), ` New orders open again at ${moment(shop.paused_until)}.`);
-  else if (shop.open_now || !place.textContent.trim()) fill(place, h('strong', null, 'We are closed.'), ' Have a look around.');
+  const state = one('.shop-head .state');
+  const now = stateOf(shop);
+  if (state.dataset.state !== now || now === 'open') one('span:last-child', state).textContent = stateWords(shop);
+  place.hidden = now === 'open';
+  if (state.dataset.state === now) return; // the server's words say more than these
+  state.dataset.state = now;
+  if (now === 'paused') fill(place, h('strong', null, 'The bar is catching its breath.'), ` New orders open again at ${moment(shop.paused_until)}.`);
+  if (now === 'closed') fill(place, h('strong', null, 'We are closed.'), ' Have a look around.');
 }
 
 async function open(id) {

@@ -16,6 +16,7 @@ export function slotPicker(store) {
   async function load(wanted) {
     const mine = ++newest;
     let slots = [];
+    fill(time, soonest() || h('option', { value: '', disabled: true }, 'Looking'));
     try {
       ({ slots } = await call('GET', `/v1/stores/${store}/slots?date=${day.value}`));
     } catch {
@@ -24,8 +25,10 @@ export function slotPicker(store) {
     if (mine === newest) draw(slots, wanted);
   }
 
+  const soonest = () => day.selectedIndex === 0 && accepting && h('option', { value: '' }, 'Soonest');
+
   function draw(slots, wanted) {
-    const soon = day.selectedIndex === 0 && accepting && h('option', { value: '' }, 'Soonest');
+    const soon = soonest();
     const free = slots.filter((slot) => new Date(slot.starts_at) > Date.now());
     const options = free.map((slot) => h('option', { value: slot.starts_at, disabled: slot.free === 0 }, slotWords(slot)));
     const none = !soon && !options.length && h('option', { value: '', disabled: true }, 'No free time');

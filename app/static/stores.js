@@ -1,6 +1,7 @@
 // The chooser's enhancement: the stores nearest to where somebody stands.
 import { call } from './api.js';
 import { fill, h, one, say } from './dom.js';
+import { stateOf, stateWords } from './store_words.js';
 
 const button = one('#near');
 const notice = one('#near-notice');
@@ -35,16 +36,6 @@ function draw(stores, coords) {
     h('span', { class: 'state', 'data-state': stateOf(store) }, h('span', { class: 'dot', 'aria-hidden': 'true' }), h('span', null, stateWords(store)),
       h('span', { class: 'away' }, away(coords, store)))))));
   one('#stores').focus();
-}
-
-function stateOf(store) {
-  if (store.accepting) return 'open';
-  return store.open_now ? 'paused' : 'closed';
-}
-
-function stateWords(store) {
-  if (store.accepting) return store.wait_minutes < 1 ? 'Open now, no wait' : `Open now, about ${store.wait_minutes} min`;
-  return store.open_now ? 'Taking a short break' : 'Closed now';
 }
 
 // The great circle between two places, in the unit people there use.
