@@ -153,16 +153,16 @@ func (f *fields) list(name string, least, most int) []*fields {
 	if v == nil {
 		return nil
 	}
-	if len(v.items) < least || len(v.items) > most {
-		f.fault(name, fmt.Sprintf("must have %d to %d elements, this has %d", least, most, len(v.items)))
+	if n := len(v.members); n < least || n > most {
+		f.fault(name, fmt.Sprintf("must have %d to %d elements, this has %d", least, most, n))
 		return nil
 	}
 	array := &fields{faults: f.faults, parent: f, step: name}
-	elements, children := make([]*fields, len(v.items)), make([]fields, len(v.items))
-	for i := range v.items {
+	elements, children := make([]*fields, len(v.members)), make([]fields, len(v.members))
+	for i := range v.members {
 		elements[i] = &children[i]
 		children[i] = fields{faults: f.faults, parent: array, step: i}
-		if item := &v.items[i]; item.kind == '{' {
+		if item := &v.members[i].value; item.kind == '{' {
 			item.read = true
 			children[i].object = item
 		} else {
@@ -222,11 +222,13 @@ func (f *fields) checked(name, text string, least, most int) string {
 func (f *fields) unknown(v *value, path []any) {
 	for i := range v.members {
 		m := &v.members[i]
+		holds := m.value.kind == '{' || m.value.kind == '['
 		switch {
-		case m.read && m.value.kind != '{' && m.value.kind != '[':
-		case m.read:
+		case holds && v.kind == '[':
+			f.unknown(&m.value, append(path, i))
+		case holds && m.read:
 			f.unknown(&m.value, append(path, m.name))
-		case !v.read:
+		case m.read || !v.read:
 		case slices.ContainsFunc(v.members[:i], func(other member) bool { return other.read && other.name == m.name }):
 			f.faults.Add(db.Pointer(append(path, m.name)...), "is there twice")
 		default:
@@ -235,9 +237,6 @@ func (f *fields) unknown(v *value, path []any) {
 		if len(*f.faults) == db.MaxFaults {
 			return
 		}
-	}
-	for i := range v.items {
-		f.unknown(&v.items[i], append(path, i))
 	}
 }
 

@@ -24,16 +24,15 @@ var (
 // value is one JSON value with all there is to know of it.
 type value struct {
 	kind    jsontext.Kind
-	text    string   // of a string, unescaped; of a number, as written
-	members []member // of an object, in the order they came
-	items   []value  // of an array
 	read    bool     // somebody looked into this object
+	text    string   // of a string, unescaped; of a number, as written
+	members []member // of an object, in the order they came; of an array, without names
 }
 
 type member struct {
 	name  string
-	value value
 	read  bool // somebody asked for this member
+	value value
 }
 
 // parseJSON reads exactly one JSON value, in strict UTF-8. Names may come twice: only objects that are
@@ -70,40 +69,31 @@ func (p *parser) next(depth int) (value, error) {
 	switch v.kind {
 	case '"', '0':
 		v.text = token.String()
-	case '{':
-		v.members, err = p.object(depth)
-	case '[':
-		v.items, err = p.array(depth)
+	case '{', '[':
+		v.members, err = p.members(v.kind, depth+1)
 	}
 	return v, err
 }
 
-func (p *parser) object(depth int) ([]member, error) {
-	var members []member
-	for p.decoder.PeekKind() != '}' {
-		name, err := p.decoder.ReadToken()
-		if err != nil {
-			return nil, err
+// members reads on to the end of an object or array.
+func (p *parser) members(kind jsontext.Kind, depth int) ([]member, error) {
+	object := kind == '{'
+	members := make([]member, 0, 4)
+	for next := p.decoder.PeekKind(); next != '}' && next != ']'; next = p.decoder.PeekKind() {
+		var m member
+		if object {
+			name, err := p.decoder.ReadToken()
+			if err != nil {
+				return nil, err
+			}
+			m.name = name.String()
 		}
-		m := member{name: name.String()}
-		if m.value, err = p.next(depth + 1); err != nil {
+		var err error
+		if m.value, err = p.next(depth); err != nil {
 			return nil, err
 		}
 		members = append(members, m)
 	}
-	_, err := p.decoder.ReadToken()
+	_, err := p.decoder.ReadToken() // which knows whether it is the right end
 	return members, err
-}
-
-func (p *parser) array(depth int) ([]value, error) {
-	var items []value
-	for p.decoder.PeekKind() != ']' {
-		item, err := p.next(depth + 1)
-		if err != nil {
-			return nil, err
-		}
-		items = append(items, item)
-	}
-	_, err := p.decoder.ReadToken()
-	return items, err
 }

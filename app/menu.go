@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,7 +29,7 @@ func answerMenu(c echo.Context, menu *db.RenderedMenu) error {
 	header := c.Response().Header()
 	header.Set("ETag", menu.ETag)
 	header.Set(echo.HeaderCacheControl, "no-cache")
-	if matchesTag(c.Request().Header.Values("If-None-Match"), menu.ETag) {
+	if matchesTag(c.Request().Header.Values("If-None-Match"), menu.ETag, "W/"+menu.ETag) {
 		return c.NoContent(http.StatusNotModified)
 	}
 	return c.JSONBlob(http.StatusOK, menu.Body)
@@ -98,13 +99,13 @@ func ifMatch(c echo.Context, tag string) error {
 	return nil
 }
 
-// matchesTag tells whether a list of entity tags names this one. A weak tag names it too in If-None-Match,
-// and our tags are strong, so W/ is not looked at.
-func matchesTag(headers []string, tag string) bool {
+// matchesTag tells whether a list of entity tags names one of these. Ours are strong, but on its way to us
+// an If-None-Match may have been weakened: there W/ and the tag will do too. In If-Match it must not.
+func matchesTag(headers []string, tags ...string) bool {
 	for _, header := range headers {
 		for given := range strings.SplitSeq(header, ",") {
 			given = strings.TrimSpace(given)
-			if given == "*" || strings.TrimPrefix(given, "W/") == tag {
+			if given == "*" || slices.Contains(tags, given) {
 				return true
 			}
 		}

@@ -39,7 +39,7 @@ func (a *API) getOrder(c echo.Context) error {
 	}
 	tag := `"` + strconv.Itoa(order.Version) + `"`
 	c.Response().Header().Set("ETag", tag)
-	if matchesTag(c.Request().Header.Values("If-None-Match"), tag) {
+	if matchesTag(c.Request().Header.Values("If-None-Match"), tag, "W/"+tag) {
 		return c.NoContent(http.StatusNotModified)
 	}
 	return c.JSONBlob(http.StatusOK, order.JSON())

@@ -40,13 +40,13 @@ type shop struct {
 }
 
 // openShop boots a shop on a database of its own; settings are like "EXPIRE_AFTER=2s".
-func openShop(t *testing.T, settings ...string) *shop {
+func openShop(t testing.TB, settings ...string) *shop {
 	t.Helper()
 	return openShopOn(t, dbtest.URL(t), settings...)
 }
 
 // openShopOn boots a shop, or another process of one, on a database.
-func openShopOn(t *testing.T, databaseURL string, settings ...string) *shop {
+func openShopOn(t testing.TB, databaseURL string, settings ...string) *shop {
 	t.Helper()
 	config, err := readConfig(append([]string{"DATABASE_URL=" + databaseURL, "HOST=127.0.0.1"}, settings...))
 	if err != nil {
@@ -81,7 +81,7 @@ type answer struct {
 
 // call sends a request; body may be nil, a string sent as it is, or anything that JSON can hold. Headers are
 // like "Idempotency-Key: x"; the credential may be empty.
-func (s *shop) call(t *testing.T, method, path, credential string, body any, headers ...string) answer {
+func (s *shop) call(t testing.TB, method, path, credential string, body any, headers ...string) answer {
 	t.Helper()
 	var reader io.Reader
 	switch b := body.(type) {
@@ -122,7 +122,7 @@ func (s *shop) call(t *testing.T, method, path, credential string, body any, hea
 }
 
 // wants fails the test unless the answer has this status.
-func (a answer) wants(t *testing.T, status int) answer {
+func (a answer) wants(t testing.TB, status int) answer {
 	t.Helper()
 	if a.StatusCode != status {
 		t.Fatalf("%s %s: %d, want %d: %s", a.Request.Method, a.Request.URL.Path, a.StatusCode, status, a.body)
@@ -132,7 +132,7 @@ func (a answer) wants(t *testing.T, status int) answer {
 
 // wantsProblem fails the test unless the answer is this problem; pointers are those that its errors name,
 // in any order.
-func (a answer) wantsProblem(t *testing.T, status int, code string, pointers ...string) {
+func (a answer) wantsProblem(t testing.TB, status int, code string, pointers ...string) {
 	t.Helper()
 	a.wants(t, status)
 	var p struct {
@@ -157,7 +157,7 @@ func (a answer) wantsProblem(t *testing.T, status int, code string, pointers ...
 	}
 }
 
-func (a answer) into(t *testing.T, target any) {
+func (a answer) into(t testing.TB, target any) {
 	t.Helper()
 	if err := json.Unmarshal(a.body, target); err != nil {
 		t.Fatalf("%v: %s", err, a.body)
@@ -186,7 +186,7 @@ type order struct {
 	Fulfilment string                            `json:"fulfilment"`
 }
 
-func (a answer) order(t *testing.T) order {
+func (a answer) order(t testing.TB) order {
 	t.Helper()
 	var o order
 	a.into(t, &o)
@@ -217,13 +217,13 @@ func atCounter() object {
 }
 
 // place places an order under a key of its own.
-func (s *shop) place(t *testing.T, body object, headers ...string) answer {
+func (s *shop) place(t testing.TB, body object, headers ...string) answer {
 	t.Helper()
 	return s.call(t, "POST", "/v1/stores/"+testStore+"/orders", "", body, append(headers, "Idempotency-Key: "+uuid.NewString())...)
 }
 
 // placed places an order and waits until it is paid.
-func (s *shop) placed(t *testing.T, body object) order {
+func (s *shop) placed(t testing.TB, body object) order {
 	t.Helper()
 	o := s.place(t, body, "Prefer: wait=10").wants(t, http.StatusCreated).order(t)
 	if o.Status != "placed" {
@@ -233,13 +233,13 @@ func (s *shop) placed(t *testing.T, body object) order {
 }
 
 // get reads an order with its own token.
-func (s *shop) get(t *testing.T, o order) order {
+func (s *shop) get(t testing.TB, o order) order {
 	t.Helper()
 	return s.call(t, "GET", o.path(), o.Token, nil).wants(t, http.StatusOK).order(t)
 }
 
 // eventually reads an order until it is as wanted, at most limit.
-func (s *shop) eventually(t *testing.T, o order, limit time.Duration, wanted func(order) bool) order {
+func (s *shop) eventually(t testing.TB, o order, limit time.Duration, wanted func(order) bool) order {
 	t.Helper()
 	for end := time.Now().Add(limit); ; time.Sleep(20 * time.Millisecond) {
 		now := s.get(t, o)
@@ -253,7 +253,7 @@ func (s *shop) eventually(t *testing.T, o order, limit time.Duration, wanted fun
 }
 
 // device pairs a device with a store and returns its token.
-func (s *shop) device(t *testing.T, slug string) string {
+func (s *shop) device(t testing.TB, slug string) string {
 	t.Helper()
 	store, ok := s.api.catalog.Store(slug)
 	if !ok {
@@ -267,7 +267,7 @@ func (s *shop) device(t *testing.T, slug string) string {
 }
 
 // staff adds a member of staff and returns their token.
-func (s *shop) staff(t *testing.T, name, role string) string {
+func (s *shop) staff(t testing.TB, name, role string) string {
 	t.Helper()
 	token, _, err := db.AddStaff(t.Context(), s.api.pool, name, role)
 	if err != nil {
@@ -292,7 +292,7 @@ func command(kind string, changes object) object {
 }
 
 // command sends commands to the test store and returns their results.
-func (s *shop) commands(t *testing.T, credential string, commands ...object) []result {
+func (s *shop) commands(t testing.TB, credential string, commands ...object) []result {
 	t.Helper()
 	var body struct{ Results []result }
 	s.call(t, "POST", "/v1/stores/"+testStore+"/commands", credential, object{"commands": commands}).wants(t, http.StatusOK).into(t, &body)
@@ -303,7 +303,7 @@ func (s *shop) commands(t *testing.T, credential string, commands ...object) []r
 }
 
 // do sends one command about an order and wants its result.
-func (s *shop) do(t *testing.T, credential, kind string, o order, want string, changes ...object) result {
+func (s *shop) do(t testing.TB, credential, kind string, o order, want string, changes ...object) result {
 	t.Helper()
 	c := command(kind, object{"order": o.ID})
 	for _, change := range changes {

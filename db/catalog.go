@@ -64,6 +64,7 @@ type Catalog struct {
 	versions map[int32]int32 // the newest version of each menu
 
 	loads    singleflight.Group
+	loading  sync.Mutex // one load of stores at a time
 	parsed   *lru.Cache[menuKey, *Menu]
 	rendered *lru.Cache[renderKey, *RenderedMenu]
 	hours    map[string]Hours          // equal hours are kept once; only load writes here
@@ -97,9 +98,12 @@ func (c *Catalog) Run(ctx context.Context) error {
 	return every(ctx, catalogEvery, "reading stores and menus", c.Refresh)
 }
 
-// Refresh takes in what changed lately, by whichever process.
+// Refresh takes in what changed lately, by whichever process; at least all that was committed before the call.
 func (c *Catalog) Refresh(ctx context.Context) error {
 	_, err, _ := c.loads.Do("refresh", func() (any, error) {
+		c.loading.Lock()
+		defer c.loading.Unlock()
+		c.loads.Forget("refresh") // whoever calls from now on may have written what this load no longer sees
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), catalogOverlap/2)
 		defer cancel()
 		return nil, c.load(ctx, time.Now().Add(-catalogOverlap))

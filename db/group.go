@@ -25,15 +25,15 @@ const (
 )
 
 var (
-	// ErrOverloaded says that too many requests wait already; nothing was done.
-	ErrOverloaded = errors.New("too many requests are waiting")
+	// ErrOverloaded says that too many requests wait or write the same already; nothing was done.
+	ErrOverloaded = errors.New("too many requests at once")
 	// ErrStopping says that the process is shutting down; nothing was done.
 	ErrStopping = errors.New("the process is stopping")
 	// ErrCommitUnknown says that the answer to a COMMIT was lost: the work is done whole or not at all.
 	ErrCommitUnknown = errors.New("the answer to a commit was lost")
 
-	// errRace asks for the whole flush again: another process wrote in between.
-	errRace = errors.New("another process wrote in between")
+	// errRace asks for the whole flush again; who loses every time is told to come back.
+	errRace = fmt.Errorf("%w: another process wrote in between", ErrOverloaded)
 	// errPanic is a flush that panicked: a defect, which must not take the other orders along.
 	errPanic = errors.New("panic in a flush")
 )

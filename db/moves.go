@@ -56,10 +56,12 @@ type Charged struct {
 }
 
 // Settle records what the provider said of a charge. It changes nothing when the attempt is not the
-// order's current one or is settled already.
+// order's current one or is settled already. A success always counts, also after the charge was given up
+// because the provider did not know it yet.
 func Settle(said Charged, now time.Time) Decision {
 	return func(o *Order) error {
-		if said.Attempt != o.Payment.Attempt || (o.Payment.Status != Pending && o.Payment.Status != Unknown) {
+		open := o.Payment.Status == Pending || o.Payment.Status == Unknown || (o.Payment.Status == Void && said.Status == Captured)
+		if said.Attempt != o.Payment.Attempt || !open {
 			return nil
 		}
 		o.Payment.Ref = said.Ref

@@ -114,7 +114,7 @@ func ChargesOf(ctx context.Context, q Querier, refs []OrderRef) ([]*Charge, erro
 
 // Stuck are orders whose payment stands still.
 type Stuck struct {
-	Pending, Unknown, Refunds []OrderRef
+	Charges, Refunds []OrderRef
 }
 
 // Unsettled are the payments that have not moved since before cutoff, oldest first, at most limit.
@@ -131,13 +131,10 @@ func Unsettled(ctx context.Context, q Querier, cutoff time.Time, limit int) (stu
 	var ref OrderRef
 	var status PaymentStatus
 	_, err = pgx.ForEachRow(rows, []any{&ref.StoreID, &ref.ID, &status}, func() error {
-		switch status {
-		case Pending:
-			stuck.Pending = append(stuck.Pending, ref)
-		case Unknown:
-			stuck.Unknown = append(stuck.Unknown, ref)
-		default:
+		if status == RefundPending {
 			stuck.Refunds = append(stuck.Refunds, ref)
+		} else {
+			stuck.Charges = append(stuck.Charges, ref)
 		}
 		return nil
 	})

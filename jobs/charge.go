@@ -73,7 +73,7 @@ func (w *chargeWorker) Work(ctx context.Context, job *river.Job[chargeArgs]) err
 // done; a time-out is recorded as unknown, and its follow-up job is part of that change.
 func (c *Client) charge(ctx context.Context, charge *db.Charge) (settled bool, err error) {
 	if !charge.Wanted {
-		return true, c.settle(ctx, charge, db.Charged{Status: db.Void})
+		return false, nil // an earlier try may have got through: its own job asks
 	}
 	patience, cancel := context.WithTimeout(ctx, chargePatience)
 	defer cancel()

@@ -3,7 +3,6 @@ package jobs
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/riverqueue/river"
@@ -20,8 +19,8 @@ const (
 	timersEvery = 5 * time.Second
 	// bite bounds what one run of a timer takes on; the next run goes on.
 	bite = 2000
-	// sweepGroup bounds the orders of one swept job.
-	sweepGroup = 256
+	// atOnce bounds the orders that a timer moves at a time.
+	atOnce = 256
 	// keysKept is how long idempotency keys stay: twice what the contract promises.
 	keysKept = 48 * time.Hour
 )
@@ -61,11 +60,8 @@ func (w *sweepWorker) Work(ctx context.Context, _ *river.Job[sweepArgs]) error {
 		return err
 	}
 	var params []river.InsertManyParams
-	for group := range slices.Chunk(stuck.Pending, sweepGroup) {
-		params = append(params, river.InsertManyParams{Args: chargeArgs{group}})
-	}
 	opts := &river.InsertOpts{UniqueOpts: river.UniqueOpts{ByArgs: true, ByPeriod: time.Minute}}
-	for _, ref := range stuck.Unknown {
+	for _, ref := range stuck.Charges {
 		params = append(params, river.InsertManyParams{Args: settleArgs{ref}, InsertOpts: opts})
 	}
 	for _, ref := range stuck.Refunds {
@@ -74,8 +70,8 @@ func (w *sweepWorker) Work(ctx context.Context, _ *river.Job[sweepArgs]) error {
 	if len(params) == 0 {
 		return nil
 	}
-	w.client.config.Log.WarnContext(ctx, "payments stood still and are taken up again", "pending", len(stuck.Pending),
-		"unknown", len(stuck.Unknown), "refunds", len(stuck.Refunds))
+	w.client.config.Log.WarnContext(ctx, "payments stood still and are taken up again", "charges", len(stuck.Charges),
+		"refunds", len(stuck.Refunds))
 	_, err = w.client.river.InsertMany(ctx, params)
 	return err
 }
@@ -125,7 +121,7 @@ func (w *abandonWorker) Work(ctx context.Context, _ *river.Job[abandonArgs]) err
 // advanceAll moves the orders through group commit; one that fails does not stop the others.
 func (c *Client) advanceAll(ctx context.Context, refs []db.OrderRef, decide db.Decision) error {
 	var g errgroup.Group
-	g.SetLimit(sweepGroup)
+	g.SetLimit(atOnce)
 	for _, ref := range refs {
 		g.Go(func() error {
 			_, err := c.orders.Advance(ctx, ref, decide)

@@ -134,7 +134,10 @@ export function checkout(store, basket, panel, storeNow) {
     if (unanswered(store)) settle(() => ({}));
     else place();
   });
-  form.addEventListener('change', fulfilmentChanged);
+  form.addEventListener('change', () => {
+    if (!page.busy && !unanswered(store)) say(one('#checkout-notice'), ''); // it was about what has just been changed
+    fulfilmentChanged();
+  });
   one('#to-checkout').addEventListener('click', () => show(true));
   one('#to-basket').addEventListener('click', () => show(false));
   panel.watch = refresh;

@@ -129,7 +129,7 @@ export function resultWords(command, result) {
   const status = result.order?.status;
   switch (result.result) {
     case 'applied': return '';
-    case 'noop': return command.type === 'start' && result.holder ? `${result.holder} has started this already.` : '';
+    case 'noop': return command.type === 'start' && result.holder ? `Started already on ${result.holder.replace(/^device:/, '')}.` : '';
     case 'superseded': return status ? `Somebody was faster: it is ${STANDS[status] ?? ENDED[status] ?? status} now.` : 'A later change elsewhere counts.';
     case 'conflict': return `This order was ${ENDED[status ?? result.reason] ?? 'finished otherwise'} meanwhile. Do not make it.`;
     default: return REASONS[result.reason] ?? `The shop refused this: ${result.reason ?? 'no reason given'}.`;

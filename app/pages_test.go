@@ -1,0 +1,185 @@
+package main
+
+import (
+	"bytes"
+	"net/http"
+	"net/http/httptest"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+var samplePlace = storeView{
+	Slug: "ferry-building", Name: `Ferry <Building> & "Co"`, Address: "1 Ferry Building", Timezone: "America/Los_Angeles",
+	Currency: "USD", OpenNow: true, Accepting: true, WaitMinutes: 6,
+}
+
+// testPages is every page with something in each of its parts.
+func testPages() map[string]any {
+	at := time.Date(2026, 11, 23, 20, 15, 0, 0, time.UTC)
+	shut := samplePlace
+	shut.OpenNow, shut.Accepting, shut.OpensAt = false, false, at
+	items := []itemView{
+		{ID: "latte", Name: "Latte", Description: "Milky.", From: 475, Sizes: 3, Currency: "USD", Available: true},
+		{ID: "scone", Name: "Scone", Currency: "USD", Back: "back at 3:15 pm"},
+	}
+	return map[string]any{
+		"stores":  storesPage{head{"Choose a store", "stores.js"}, `"fog" & sun`, []storeView{samplePlace, shut}, "c2", true},
+		"menu":    menuPage{head{"Ferry Building", "menu.js"}, shut, []categoryView{{"Tea & Chocolate", items}}},
+		"order":   orderPage{head{"Your order", "order.js"}, samplePlace, "01933a4e-7c11-7d2a-8f00-6ac1f3a1e111"},
+		"board":   boardPage{head{"Board", "board.js"}, samplePlace},
+		"sign-in": signInPage{head{"Staff sign-in", ""}, "maria", "Too many tries.", 27},
+		"staff":   staffPage{head{"Staff", ""}, "maria", 2, []storeView{samplePlace}, "ferry", "c2"},
+		"story":   storyPage{head{"Order 42", ""}, samplePlace, "01933a4e", 42, "placed", "$12.62", []storyEntry{{at, "state", "placed", "version 2"}}},
+		"fault":   faultPage{head{"Nothing here", ""}, 404, "There is no such page.", "01933a4e"},
+	}
+}
+
+func render(t *testing.T, name string, data any) string {
+	t.Helper()
+	var page bytes.Buffer
+	if err := renderPage(&page, name, data); err != nil {
+		t.Fatal(err)
+	}
+	return page.String()
+}
+
+func TestPagesAreStrict(t *testing.T) {
+	t.Parallel()
+	forbidden := regexp.MustCompile(`(?i)<style|\sstyle=|\son[a-z]+=|javascript:|https?://|<script(?: type="module" src="/static/[a-z_]+\.js")?></script>.*<script|<Building>`)
+	for name, data := range testPages() {
+		page := render(t, name, data)
+		if found := forbidden.FindString(page); found != "" {
+			t.Errorf("%s holds %q", name, found)
+		}
+		if n := strings.Count(page, "<h1"); n != 1 {
+			t.Errorf("%s has %d first headings", name, n)
+		}
+		for _, source := range regexp.MustCompile(`(?:src|href)="/static/([^"]+)"`).FindAllStringSubmatch(page, -1) {
+			if _, known := staticFiles[source[1]]; !known {
+				t.Errorf("%s wants /static/%s, which is not there", name, source[1])
+			}
+		}
+	}
+}
+
+// Ids that the scripts make when a dialog opens.
+var scriptIDs = []string{"item-title", "sold-out-title", "pause-title", "reason-title"}
+
+func TestPagesReferToWhatIsThere(t *testing.T) {
+	t.Parallel()
+	for name, data := range testPages() {
+		page := render(t, name, data)
+		var ids []string
+		for _, id := range regexp.MustCompile(`\sid="([^"]+)"`).FindAllStringSubmatch(page, -1) {
+			if slices.Contains(ids, id[1]) {
+				t.Errorf("%s has two elements with the id %q", name, id[1])
+			}
+			ids = append(ids, id[1])
+		}
+		for _, ref := range regexp.MustCompile(`\s(?:for|aria-labelledby|aria-describedby)="([^"]+)"|href="#([^"]+)"`).FindAllStringSubmatch(page, -1) {
+			if id := ref[1] + ref[2]; !slices.Contains(ids, id) && !slices.Contains(scriptIDs, id) {
+				t.Errorf("%s refers to %q, which is not there", name, id)
+			}
+		}
+	}
+}
+
+func TestPageThatFailsWritesNothing(t *testing.T) {
+	t.Parallel()
+	var page bytes.Buffer
+	if err := renderPage(&page, "menu", faultPage{}); err == nil || page.Len() > 0 {
+		t.Errorf("error %v after %d bytes", err, page.Len())
+	}
+}
+
+func TestModulesImportWhatIsThere(t *testing.T) {
+	t.Parallel()
+	imports := regexp.MustCompile(`from '([^']+)'`)
+	for name, file := range staticFiles {
+		for _, found := range imports.FindAllSubmatch(file.body, -1) {
+			if _, known := staticFiles[path.Clean(string(found[1]))]; path.Ext(name) == ".js" && !known {
+				t.Errorf("%s imports %s, which is not there", name, found[1])
+			}
+		}
+		if file.mime == "" {
+			t.Errorf("%s has no type", name)
+		}
+	}
+}
+
+func TestStaticFiles(t *testing.T) {
+	t.Parallel()
+	get := func(target, etag string) *httptest.ResponseRecorder {
+		request := httptest.NewRequest(http.MethodGet, target, nil)
+		request.Header.Set("If-None-Match", etag)
+		answer := httptest.NewRecorder()
+		serveStatic(answer, request)
+		return answer
+	}
+	first := get("/static/frenchpress.css", "")
+	if first.Code != http.StatusOK || first.Header().Get("Content-Type") != "text/css; charset=utf-8" || first.Header().Get("Cache-Control") != "no-cache" {
+		t.Errorf("answer %d %v", first.Code, first.Header())
+	}
+	if again := get("/static/frenchpress.css", first.Header().Get("ETag")); again.Code != http.StatusNotModified || again.Body.Len() > 0 {
+		t.Errorf("the same again is %d with %d bytes", again.Code, again.Body.Len())
+	}
+	for _, target := range []string{"/static/", "/static/art", "/static/../pages_view.go", "/static/none.js"} {
+		if answer := get(target, ""); answer.Code != http.StatusNotFound {
+			t.Errorf("%s is %d", target, answer.Code)
+		}
+	}
+}
+
+func TestMoney(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		minor    int64
+		currency string
+		want     string
+	}{
+		{0, "USD", "$0.00"}, {5, "USD", "$0.05"}, {575, "USD", "$5.75"}, {123450, "USD", "$1,234.50"}, {-575, "USD", "−$5.75"},
+		{100000000, "USD", "$1,000,000.00"}, {0, "JPY", "¥0"}, {500, "JPY", "¥500"}, {12345, "JPY", "¥12,345"}, {1234, "KWD", "KWD\u00a01.234"},
+		{-7, "EUR", "−€0.07"}, {250, "CHF", "CHF\u00a02.50"}, {99999, "GBP", "£999.99"},
+	} {
+		if got := money(c.minor, c.currency); got != c.want {
+			t.Errorf("%d %s is %q, want %q", c.minor, c.currency, got, c.want)
+		}
+	}
+}
+
+func TestTimesAreTheStores(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 23, 20, 0, 0, 0, time.UTC) // noon in San Francisco
+	for _, c := range []struct {
+		at   time.Time
+		want string
+	}{
+		{now.Add(195 * time.Minute), "back at 3:15 pm"},
+		{now.Add(19 * time.Hour), "back tomorrow 7:00 am"},
+		{now.Add(67 * time.Hour), "back Thu 7:00 am"},
+		{time.Time{}, ""},
+	} {
+		if got := back(c.at, now, "America/Los_Angeles"); got != c.want {
+			t.Errorf("%s is %q, want %q", c.at, got, c.want)
+		}
+	}
+	if got := clock(now, "Nowhere/Land"); got != "8:00 pm" {
+		t.Errorf("a time zone nobody knows gives %q", got)
+	}
+}
+
+func TestDrawings(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ id, image, want string }{
+		{"latte", "", "latte"}, {"chai-latte", "", "chai"}, {"avocado-toast", "", "toast"}, {"house-blend", "", "blend"},
+		{"special", "/static/art/cake.svg", "cake"}, {"special", "/static/art/none.svg", "cup"}, {"latte", "https://example.org/x.png", "latte"},
+	} {
+		if got := (itemView{ID: c.id, Image: c.image}).Drawing(); got != "/static/art/"+c.want+".svg" {
+			t.Errorf("%s with %q is drawn as %s", c.id, c.image, got)
+		}
+	}
+}
