@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -75,25 +76,28 @@ func (a *API) postCommands(c echo.Context) error {
 		return err
 	}
 	results := make([]commandResult, len(commands))
-	touched := false
 	for from := 0; from < len(commands); {
-		to := endOfWave(commands, from)
-		var wave errgroup.Group
-		for i := from; i < to; i++ {
-			touched = touched || commands[i].OfStore()
-			wave.Go(func() error {
-				changed, err := a.orders.Command(ctx, store.ID, commands[i], view.Menu)
-				r := changed.Result
-				results[i] = commandResult{commands[i].ID, r.Result, changed.Order, r.Reason, r.Holder}
-				return err
+		chains, to := chainCommands(commands, from)
+		var all errgroup.Group
+		for _, chain := range chains {
+			all.Go(func() error {
+				for _, i := range chain {
+					changed, err := a.orders.Command(ctx, store.ID, commands[i], view.Menu)
+					if err != nil {
+						return err
+					}
+					r := changed.Result
+					results[i] = commandResult{commands[i].ID, r.Result, changed.Order, r.Reason, r.Holder}
+				}
+				return nil
 			})
 		}
-		if err := wave.Wait(); err != nil {
+		if err := all.Wait(); err != nil {
 			return err
 		}
 		from = to
 	}
-	if touched {
+	if slices.ContainsFunc(commands, (*db.Command).OfStore) {
 		if err := a.catalog.Refresh(ctx); err != nil {
 			return err
 		}
@@ -103,21 +107,21 @@ func (a *API) postCommands(c echo.Context) error {
 	}{results})
 }
 
-// endOfWave is where the commands end that can go together from a place on: no two about one order or
-// with one id, and a command about the store alone.
-func endOfWave(commands []*db.Command, from int) int {
-	seen := map[uuid.UUID]bool{}
+// chainCommands sorts the commands from a place on into chains, one for each order and one for the store: within a
+// chain they keep their order, and the chains have nothing to do with each other, so they can go side by side. It
+// ends before a command whose id another chain has, because the first of the two must win.
+func chainCommands(commands []*db.Command, from int) (chains map[uuid.UUID][]int, to int) {
+	chains = map[uuid.UUID][]int{}
+	chainOf := map[uuid.UUID]uuid.UUID{}
 	for i := from; i < len(commands); i++ {
-		c := commands[i]
-		if c.OfStore() {
-			return max(i, from+1)
+		c := commands[i] // of the store: Order is the nil UUID
+		if other, taken := chainOf[c.ID]; taken && other != c.Order {
+			return chains, i
 		}
-		if seen[c.ID] || seen[c.Order] {
-			return i
-		}
-		seen[c.ID], seen[c.Order] = true, true
+		chainOf[c.ID] = c.Order
+		chains[c.Order] = append(chains[c.Order], i)
 	}
-	return len(commands)
+	return chains, len(commands)
 }
 
 func readCommands(f *fields, by string) []*db.Command {
@@ -129,7 +133,7 @@ func readCommands(f *fields, by string) []*db.Command {
 		}
 		switch c.Type {
 		case "":
-			return nil // what else belongs to it depends on the type
+			one.skip() // what else belongs to it depends on the type
 		case "pause":
 			until := one.time("until")
 			c.Until = &until

@@ -31,6 +31,13 @@ func (f *fields) err() error {
 // fault reports what no rule here knows of, such as two members that exclude each other.
 func (f *fields) fault(name, detail string) { f.faults.Add(f.pointer(name), detail) }
 
+// skip leaves the members that were not asked for unjudged.
+func (f *fields) skip() {
+	if f.object != nil {
+		f.object.read = false
+	}
+}
+
 // has tells whether the member is there, be it null.
 func (f *fields) has(name string) bool { return f.look(name) != nil }
 
@@ -249,11 +256,19 @@ func (f *fields) pointer(under ...any) string {
 	return db.Pointer(path...)
 }
 
-// parseTime is strict where time.Parse is not.
+// parseTime is strict where time.Parse is not. A time of a year that, in UTC, has not four digits could not be
+// written down again.
 func parseTime(text string) (time.Time, error) {
 	var at time.Time
 	err := at.UnmarshalText([]byte(text))
-	return at.UTC(), err
+	at = at.UTC()
+	if err == nil && (at.Year() < 1 || at.Year() > 9999) {
+		err = strconv.ErrRange
+	}
+	if err != nil {
+		return time.Time{}, err
+	}
+	return at, nil
 }
 
 // parseUUID takes the usual form alone: uuid.Parse also knows braces, urn: and no hyphens.

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	_ "embed"
 	"net/http"
 	"time"
 
@@ -12,9 +10,6 @@ import (
 
 // readyWait is shorter than the patience of those who ask.
 const readyWait = 2 * time.Second
-
-//go:embed openapi.yaml
-var openAPI []byte
 
 // healthz says that the process lives.
 func (a *API) healthz(c echo.Context) error {
@@ -32,18 +27,4 @@ func (a *API) readyz(c echo.Context) error {
 		return problem("not_ready", "the database cannot be reached").because(err)
 	}
 	return c.JSONBlob(http.StatusOK, []byte(`{"status":"ready"}`))
-}
-
-// openapi serves the contract as a file.
-func (a *API) openapi(c echo.Context) error {
-	return c.Blob(http.StatusOK, "application/yaml", openAPI)
-}
-
-// writePage answers with a page, whole or not at all.
-func writePage(c echo.Context, status int, name string, data any) error {
-	var page bytes.Buffer
-	if err := renderPage(&page, name, data); err != nil {
-		return err
-	}
-	return c.HTMLBlob(status, page.Bytes())
 }

@@ -34,6 +34,9 @@ func (a *API) getOrderLive(c echo.Context) error {
 		return err
 	}
 	seen, _ := strconv.Atoi(c.Request().Header.Get("Last-Event-ID"))
+	if seen > order.Version {
+		seen = 0 // not a version of this order
+	}
 	if seen >= order.Version && over(order) {
 		return c.NoContent(http.StatusNoContent) // tells an EventSource not to come back
 	}

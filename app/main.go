@@ -37,7 +37,7 @@ func run(ctx context.Context, args []string) error {
 	slog.SetDefault(log)
 	var cli commands
 	parser, err := kong.New(&cli, kong.Name("frenchpress"), kong.Description("A coffee shop in one process."),
-		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(log), kong.UsageOnError())
+		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(log))
 	if err != nil {
 		return err
 	}

@@ -84,6 +84,8 @@ func (a *API) logRequest(c echo.Context, r *request) {
 	level := slog.LevelDebug
 	switch {
 	case errors.Is(c.Request().Context().Err(), context.Canceled): // the caller went away, nobody heard the answer
+	case status == http.StatusServiceUnavailable:
+		level = slog.LevelWarn
 	case status >= 500:
 		level = slog.LevelError
 	case took > slow && (r.route == nil || !r.route.Live):

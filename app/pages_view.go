@@ -198,7 +198,7 @@ func (s storeView) Opens() string {
 // PausedAgain is when a paused store takes orders again.
 func (s storeView) PausedAgain() string { return clock(s.PausedUntil, s.Timezone) }
 
-// Symbol, Digits and Tips give the script what it needs to write money as the server does.
+// Symbol is how the script, too, writes the store's currency.
 func (s storeView) Symbol() string { return currencyOf(s.Currency).symbol }
 
 // Digits is the number of decimal places of the store's currency.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"crypto/sha256"
-	"errors"
 	"net/http"
 	"regexp"
 	"strconv"
@@ -44,8 +43,11 @@ func (a *API) postOrder(c echo.Context) error {
 	order, refusal := a.price(c, store, request)
 	if refusal != nil {
 		replay, err := a.orders.ReplayOf(c.Request().Context(), store.ID, key, hash[:])
-		if err != nil || replay == nil {
-			return errors.Join(err, refusal)
+		switch {
+		case err != nil: // a key that was used for another order, say: that is told before what is wrong with this one
+			return err
+		case replay == nil:
+			return refusal
 		}
 		return a.answerPlaced(c, store, key, replay, true)
 	}
@@ -204,15 +206,17 @@ func matching(f *fields, name string, pattern *regexp.Regexp, fault string) stri
 	return text
 }
 
-var waitPattern = regexp.MustCompile(`^\s*wait\s*=\s*"?([0-9]{1,9})"?\s*(;.*)?$`)
+var waitPattern = regexp.MustCompile(`^\s*wait\s*=\s*"?([0-9]+)"?\s*(;.*)?$`)
 
 // preferWait is how long the client would wait for the provider; what cannot be understood is no wish.
 func preferWait(c echo.Context) time.Duration {
 	for _, header := range c.Request().Header.Values("Prefer") {
 		for preference := range strings.SplitSeq(header, ",") {
 			if m := waitPattern.FindStringSubmatch(strings.ToLower(preference)); m != nil {
-				seconds, _ := strconv.Atoi(m[1])
-				return min(time.Duration(seconds)*time.Second, maxWait)
+				if seconds, err := strconv.Atoi(m[1]); err == nil && seconds < int(maxWait/time.Second) {
+					return time.Duration(seconds) * time.Second
+				}
+				return maxWait
 			}
 		}
 	}

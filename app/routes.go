@@ -77,7 +77,7 @@ func (a *API) routes() []Route {
 		{Method: "GET", Path: "/:store", Handler: a.storePage, Page: true},
 		{Method: "GET", Path: "/:store/orders/:id", Handler: a.orderPage, Page: true},
 		{Method: "GET", Path: "/:store/board", Handler: a.boardPage, Page: true},
-		{Method: "GET", Path: "/static/*", Handler: echo.WrapHandler(http.HandlerFunc(serveStatic))},
+		{Method: "GET", Path: "/static/*", Handler: a.static},
 		{Method: "GET", Path: "/staff/sign-in", Handler: a.staffSignInForm, Page: true},
 		{Method: "POST", Path: "/staff/sign-in", Handler: a.staffSignIn, Page: true},
 		{Method: "POST", Path: "/staff/sign-out", Handler: a.staffSignOut, Page: true},

@@ -173,7 +173,9 @@ func TestPatchStoreFaults(t *testing.T) {
 	s := openShop(t)
 	staff := s.staff(t, "mia", db.Manager)
 	tag := s.call(t, "GET", testStorePath, "", nil).wants(t, 200).Header.Get("ETag")
-	day := func(day, opens, closes string) []object { return []object{{"day": day, "opens": opens, "closes": closes}} }
+	day := func(day, opens, closes string) []object {
+		return []object{{"day": day, "opens": opens, "closes": closes}}
+	}
 	for name, x := range map[string]struct {
 		changes  object
 		pointers []string
@@ -210,18 +212,18 @@ func TestListStores(t *testing.T) {
 	s := openShop(t)
 	all := []string{"dumbo", testStore, "fulton-market", "grand-central", "hayes-valley", "pike-place"}
 	for query, want := range map[string][]string{
-		"":                              all,
-		"?limit=200":                    all,
-		"?q=san+francisco":              {testStore, "hayes-valley"},
-		"?q=FERRY":                      {testStore},
-		"?q=%20Pike%20":                 {"pike-place"},
-		"?q=%25":                        {},
-		"?q=_":                          {},
-		"?q=tea":                        {},
-		"?near=37.7955,-122.3937":       {testStore, "hayes-valley", "pike-place", "fulton-market", "dumbo", "grand-central"},
-		"?near=40.75,-73.98&limit=2":    {"grand-central", "dumbo"},
-		"?near=-90,180&limit=1&q=pike":  {"pike-place"},
-		"?near=37.7764,-122.4242&q=ny": {"grand-central", "dumbo"},
+		"":                             all,
+		"?limit=200":                   all,
+		"?q=san+francisco":             {testStore, "hayes-valley"},
+		"?q=FERRY":                     {testStore},
+		"?q=%20Pike%20":                {"pike-place"},
+		"?q=%25":                       {},
+		"?q=_":                         {},
+		"?q=tea":                       {},
+		"?near=37.7955,-122.3937":      {testStore, "hayes-valley", "pike-place", "fulton-market", "dumbo", "grand-central"},
+		"?near=40.75,-73.98&limit=2":   {"grand-central", "dumbo"},
+		"?near=-90,180&limit=1&q=pike": {"pike-place"},
+		"?near=37.7764,-122.4242&q=ny": {"dumbo", "grand-central"},
 	} {
 		got, cursor := s.stores(t, query)
 		if !slices.Equal(want, got) || cursor != "" {

@@ -167,7 +167,8 @@ func (m *Menu) allAvailable() *Menu {
 			item.Available, item.AvailableFrom = true, nil
 			for g := range item.OptionGroups {
 				for o := range item.OptionGroups[g].Options {
-					item.OptionGroups[g].Options[o].Available = true
+					option := &item.OptionGroups[g].Options[o]
+					option.Available, option.AvailableFrom = true, nil
 				}
 			}
 		}

@@ -55,6 +55,10 @@ func NewOrder(store *Store, fulfilment string, customer Customer, quote *Quote, 
 		return nil, fmt.Errorf("making an order id: %w", err)
 	}
 	at := time.Now().UTC().Truncate(time.Microsecond)
+	if pickupAt != nil {
+		kept := pickupAt.UTC().Truncate(time.Microsecond) // what the database keeps, and a replay shows
+		pickupAt = &kept
+	}
 	o := &Order{
 		StoreID: store.ID, Store: store.Slug, ID: id, Version: 1, Fulfilment: fulfilment, PickupAt: pickupAt,
 		Snapshot: Snapshot{Customer: customer, Quote: *quote}, Contact: contact,

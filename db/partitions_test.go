@@ -158,7 +158,7 @@ func explained(t *testing.T, conn *pgx.Conn, s *spy) map[string]bool {
 	return touched
 }
 
-// spyOn connects to a database of its own, with partitions of two years more and orders in all of them.
+// spyOn connects to a database of its own, with partitions of a year more and orders in all of them.
 func spyOn(t *testing.T) (*pgx.Conn, *spy) {
 	t.Helper()
 	config, err := pgx.ParseConfig(dbtest.URL(t))
@@ -173,11 +173,11 @@ func spyOn(t *testing.T) (*pgx.Conn, *spy) {
 	}
 	t.Cleanup(func() { _ = conn.Close(context.Background()) })
 	for _, sql := range []string{
-		`select ensure_partitions('2031-01-01T00:00:00Z', 24)`,
+		`select ensure_partitions('2031-01-01T00:00:00Z', 12)`,
 		`
     insert into orders (store_id, id, number, status, fulfilment, snapshot, total, payment_method, payment_status, updated_at)
     select 1, overlay(uuid_floor(at)::text placing '7' from 15)::uuid, 1, 'picked_up', 'pickup', '{}', 100, 'card', 'captured', at
-    from generate_series('2031-01-01T00:00:00Z'::timestamptz, '2032-12-31T00:00:00Z', '30 minutes') as at`,
+    from generate_series('2031-01-01T00:00:00Z'::timestamptz, '2031-12-31T00:00:00Z', '30 minutes') as at`,
 		`
     insert into order_history (store_id, order_id, version, status, payment_status, by, at, origin)
     select store_id, id, 1, status, payment_status, 'customer', updated_at, 0 from orders`,

@@ -48,26 +48,27 @@ func (h *Hub) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// every calls fn, again and again with a pause, until ctx ends. Failures are logged, the same one once.
+// every calls fn at once, and again and again with a pause, until ctx ends. Failures are logged, the same one once.
 func every(ctx context.Context, pause time.Duration, what string, fn func(context.Context) error) error {
 	var failing string
 	ticker := time.NewTicker(pause)
 	defer ticker.Stop()
 	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticker.C:
-		}
 		err := fn(ctx)
 		switch {
 		case ctx.Err() != nil:
+			return nil
 		case err != nil && err.Error() != failing:
 			failing = err.Error()
 			slog.Warn("failing, will be tried again", "what", what, "error", err)
 		case err == nil && failing != "":
 			failing = ""
 			slog.Info("works again", "what", what)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
 		}
 	}
 }

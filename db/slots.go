@@ -68,6 +68,10 @@ func SlotsTaken(ctx context.Context, q Querier, storeID int32, from, to time.Tim
 func takeSlots(ctx context.Context, tx pgx.Tx, work []*placing, settings map[int32]writeSettings, now time.Time) error {
 	var limited []*placing
 	for _, p := range work {
+		p.Order.SlotStartsAt = nil // of a try before this one
+		if !p.Asked {
+			p.Order.PickupAt = nil
+		}
 		if p.wins() && settings[p.Store.ID].SlotLimit != nil {
 			limited = append(limited, p)
 		}

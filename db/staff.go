@@ -95,6 +95,9 @@ func StaffByToken(ctx context.Context, q Querier, token string) (*Staff, error) 
 
 // StaffByName is the member of staff of that name, or ErrNotFound; so is one who was disabled.
 func StaffByName(ctx context.Context, q Querier, name string) (*Staff, error) {
+	if !staffName.MatchString(name) {
+		return nil, ErrNotFound
+	}
 	rows, err := q.Query(ctx, `
     select `+staffColumns+`
     from staff

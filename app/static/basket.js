@@ -1,7 +1,7 @@
 // The lines somebody is about to order in one store, kept in this browser.
 import { keep, kept } from './keep.js';
 
-export const MOST_LINES = 50;
+const MOST_LINES = 50;
 export const MOST_OF_A_LINE = 99;
 
 const same = (a, b) => ['item', 'size', 'note'].every((part) => a[part] === b[part]) && JSON.stringify(a.options ?? []) === JSON.stringify(b.options ?? []);

@@ -2,7 +2,7 @@
 import { faultWords } from './api.js';
 import { MOST_OF_A_LINE } from './basket.js';
 import { unitWords } from './choices.js';
-import { closable, fill, flag, h, one, say, stepper } from './dom.js';
+import { closable, fill, h, one, say, stepper } from './dom.js';
 import { minorOf, money } from './money.js';
 import { quoter } from './quotes.js';
 

@@ -23,7 +23,7 @@ function only(group, units, id) {
 }
 
 /** optionsOf are all options of an item. */
-export const optionsOf = (item) => item.option_groups.flatMap((group) => group.options);
+const optionsOf = (item) => item.option_groups.flatMap((group) => group.options);
 
 /** takesOne tells whether a group is a choice of one among several. */
 export function takesOne(group) {

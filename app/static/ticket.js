@@ -17,7 +17,7 @@ export function begins(order) {
 }
 
 /** age is how old a ticket is: {minutes, heat, words, later}. */
-export function age(order, now) {
+function age(order, now) {
   if (order.status === 'ready') {
     const minutes = minutesSince(at(order, 'ready') ?? order.updated_at, now);
     return { minutes, heat: 'none', words: 'waiting' };

@@ -1,0 +1,161 @@
+package main
+
+import (
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/google/uuid"
+)
+
+// handshake asks to upgrade to a WebSocket.
+var handshake = []string{"Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="}
+
+// TestLiveRefusals wants every refusal as a plain answer, before any stream begins.
+func TestLiveRefusals(t *testing.T) {
+	t.Parallel()
+	s := openShop(t)
+	board, elsewhere := s.device(t, testStore), s.device(t, "hayes-valley")
+	o, other := s.place(t, atCounter()).order(t), s.place(t, atCounter()).order(t)
+	nobodys := "/v1/stores/" + testStore + "/orders/" + uuid.Must(uuid.NewV7()).String() + "/live"
+	for name, x := range map[string]struct {
+		path, token string
+		status      int
+		code        string
+	}{
+		"order, no credential":          {o.live(), "", 401, "unauthenticated"},
+		"order, nonsense":               {o.live(), "fpo_x", 401, "unauthenticated"},
+		"order, another's token":        {o.live(), other.Token, 403, "forbidden"},
+		"order, another store's device": {o.live(), elsewhere, 403, "forbidden"},
+		"no such order, customer":       {nobodys, o.Token, 403, "forbidden"},
+		"no such order, device":         {nobodys, board, 404, "not_found"},
+		"board, no credential":          {boardLive, "", 401, "unauthenticated"},
+		"board, unknown device":         {boardLive, board[:len(board)-2] + "AA", 401, "unauthenticated"},
+		"board, another store's device": {boardLive, elsewhere, 403, "forbidden"},
+		"board, customer":               {boardLive, o.Token, 403, "forbidden"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s.call(t, "GET", x.path, x.token, nil).wantsProblem(t, x.status, x.code)
+			s.call(t, "GET", x.path, x.token, nil, handshake...).wantsProblem(t, x.status, x.code)
+			if x.token != "" {
+				s.call(t, "GET", x.path+"?token="+x.token, "", nil, handshake...).wantsProblem(t, x.status, x.code)
+			}
+		})
+	}
+	t.Run("handshake", func(t *testing.T) {
+		t.Parallel()
+		for without := range handshake {
+			if without == 1 {
+				continue // that is server-sent events
+			}
+			headers := append(append([]string{}, handshake[:without]...), handshake[without+1:]...)
+			s.call(t, "GET", o.live(), o.Token, nil, headers...).wantsProblem(t, http.StatusBadRequest, "bad_query")
+		}
+	})
+}
+
+// TestForeignOrigin is about pages of other sites, whose scripts may open a WebSocket anywhere.
+func TestForeignOrigin(t *testing.T) {
+	t.Parallel()
+	s := openShop(t)
+	board := s.device(t, testStore)
+	o := s.place(t, atCounter()).order(t)
+	for path, token := range map[string]string{o.live(): o.Token, boardLive: board} {
+		for _, origin := range []string{"https://evil.example", "null", "file://", s.URL + ".evil.example", "http://127.0.0.1", "://"} {
+			s.call(t, "GET", path, token, nil, append(handshake, "Origin: "+origin)...).wantsProblem(t, http.StatusForbidden, "forbidden")
+		}
+		s.viewer(true, path, token).open(t, "Origin: "+s.URL).next(t, soon)
+	}
+}
+
+func TestTokenInQuery(t *testing.T) {
+	t.Parallel()
+	s := openShop(t)
+	board := s.device(t, testStore)
+	o := s.place(t, atCounter()).order(t)
+	for path, token := range map[string]string{o.live(): o.Token, boardLive: board} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL+path+"?token="+token, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := s.client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusOK || resp.Header.Get("Referrer-Policy") != "no-referrer" {
+			t.Errorf("%s?token=: %d, Referrer-Policy %q", path, resp.StatusCode, resp.Header.Get("Referrer-Policy"))
+		}
+		conn, _, err := websocket.Dial(t.Context(), s.URL+path+"?token="+token, &websocket.DialOptions{HTTPClient: s.client})
+		if err != nil {
+			t.Fatalf("%s?token= of a WebSocket: %v", path, err)
+		}
+		if err := conn.Close(websocket.StatusNormalClosure, ""); err != nil {
+			t.Error(err)
+		}
+		other := strings.TrimSuffix(path, "/live")
+		s.call(t, "GET", other+"?token="+token, "", nil).wantsProblem(t, http.StatusUnauthorized, "unauthenticated")
+	}
+	s.call(t, "POST", o.path()+"/cancel?token="+o.Token, "", object{}).wantsProblem(t, http.StatusUnauthorized, "unauthenticated")
+}
+
+// TestSlowReader has a device that stopped reading, but holds on to its connection.
+func TestSlowReader(t *testing.T) {
+	t.Parallel()
+	s := openShop(t)
+	board := s.device(t, testStore)
+	lines := make([]object, 50)
+	for i := range lines {
+		lines[i] = object{"item": "latte", "size": "small", "quantity": 99, "note": strings.Repeat("no foam, ", 22)}
+	}
+	o := s.place(t, latte(object{"lines": lines, "fulfilment": "in_store", "payment": object{"method": "counter"}})).wants(t, 201).order(t)
+	for _, upgrade := range []string{"", "\r\n" + strings.Join(handshake, "\r\n")} {
+		openMute(t, s, "GET "+boardLive+" HTTP/1.1\r\nHost: shop\r\nAuthorization: Bearer "+board+upgrade+"\r\n\r\n")
+	}
+	for end := time.Now().Add(soon); s.api.streams.Load() < 2; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the slow readers are not connected")
+		}
+	}
+	w := s.viewer(true, boardLive, board).open(t)
+	w.next(t, soon)
+	var slowest time.Duration
+	end := time.Now().Add(45 * time.Second)
+	for messages := 0; s.api.streams.Load() > 1; messages++ {
+		began := time.Now()
+		if o.Status == "placed" {
+			o = s.moved(t, board, o, "start")
+		} else {
+			o = s.do(t, board, "undo", o, "applied", object{"base_version": o.Version}).Order.with(o.Token)
+		}
+		w.until(t, soon, func(seen order) bool { return seen.Version == o.Version })
+		slowest = max(slowest, time.Since(began))
+		if time.Now().After(end) {
+			t.Fatalf("after %d messages the slow readers are still there", messages)
+		}
+	}
+	t.Logf("%d versions until both slow readers were dropped; the other viewer waited at most %v", o.Version, slowest.Round(time.Millisecond))
+	if slowest > 3*time.Second {
+		t.Errorf("the other viewer waited %v", slowest)
+	}
+}
+
+// openMute sends a request and never reads the answer.
+func openMute(t *testing.T, s *shop, request string) {
+	t.Helper()
+	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", strings.TrimPrefix(s.URL, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	if err := conn.(*net.TCPConn).SetReadBuffer(4 << 10); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Write([]byte(request)); err != nil {
+		t.Fatal(err)
+	}
+}
