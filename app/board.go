@@ -149,7 +149,7 @@ func readCommands(f *fields, by string) []*db.Command {
 		default:
 			c.Order = one.uuid("order")
 		}
-		if needsOne := c.Type == "sold_out" || c.Type == "available"; needsOne && (c.Item == "") == (c.Option == "") {
+		if needsOne := c.Type == "sold_out" || c.Type == "available"; needsOne && one.has("item") == one.has("option") {
 			one.fault("item", "name either an item or an option")
 		}
 		if c.Type != "undo" && !c.OfStore() && one.has("base_version") {

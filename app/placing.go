@@ -190,9 +190,11 @@ func readOrder(f *fields) (*orderRequest, error) {
 }
 
 func readPayment(f *fields, methods ...string) (method, token string) {
-	method = f.oneOf("method", methods...)
-	if method == "card" {
+	switch method = f.oneOf("method", methods...); method {
+	case "card":
 		token = f.text("token", 1, 255)
+	case "":
+		f.skip() // what else belongs to it depends on the method
 	}
 	return method, token
 }

@@ -2,7 +2,9 @@ package main
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -153,8 +155,13 @@ func readStorePatch(f *fields) (db.StorePatch, error) {
 		if hours == nil {
 			hours = db.Hours{}
 		}
+		unread := slices.Clone(*f.faults) // what could not be read is not judged once more
 		for _, fault := range hours.Validate().Under("/hours") {
-			f.faults.Add(fault.Pointer, fault.Detail)
+			if !slices.ContainsFunc(unread, func(u db.Fault) bool {
+				return fault.Pointer == u.Pointer || strings.HasPrefix(fault.Pointer, u.Pointer+"/")
+			}) {
+				f.faults.Add(fault.Pointer, fault.Detail)
+			}
 		}
 		p.Hours = &hours
 	}

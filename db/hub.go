@@ -207,7 +207,7 @@ func (h *Hub) watched(changes []changeRef) []OrderRef {
 		if len(h.orders[c.OrderRef]) == 0 && len(h.boards[c.StoreID]) == 0 {
 			continue
 		}
-		if last, ok := h.recent.Peek(c.OrderRef); !ok || last < c.version {
+		if last, ok := h.recent.Peek(c.OrderRef); !ok || last < c.Version {
 			news = append(news, c.OrderRef)
 		}
 	}

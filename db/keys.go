@@ -94,16 +94,20 @@ func replays(ctx context.Context, q Querier, ids []keyID) (map[keyID]*Replay, er
 	if err != nil {
 		return nil, err
 	}
-	found := make(map[keyID]*Replay, len(ids))
-	var id keyID
-	var r Replay
-	_, err = pgx.ForEachRow(rows, []any{&id.storeID, &id.route, &id.key, &r.BodyHash, &r.OrderID, &r.WaitUntil, &r.Status, &r.Answer}, func() error {
-		copied := r
-		found[id] = &copied
-		r = Replay{}
-		return nil
-	})
-	return found, err
+	type keyed struct {
+		StoreID    int32
+		Route, Key string
+		Replay
+	}
+	all, err := pgx.CollectRows(rows, pgx.RowToStructByPos[keyed])
+	if err != nil {
+		return nil, err
+	}
+	found := make(map[keyID]*Replay, len(all))
+	for i, r := range all {
+		found[keyID{r.StoreID, r.Route, r.Key}] = &all[i].Replay
+	}
+	return found, nil
 }
 
 func deleteKeys(ctx context.Context, tx pgx.Tx, ids []keyID) error {

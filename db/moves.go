@@ -35,10 +35,12 @@ func (o *Order) move(to Status, payment PaymentStatus, by, reason string, at tim
 func (o *Order) finish(to Status, by, reason string, at time.Time) {
 	payment := o.Payment.Status
 	switch {
+	case payment == Captured && o.Payment.Captured == 0:
+		payment = Void
 	case payment == Captured && o.Payment.Method == "counter":
 		o.Payment.Refunded = o.Payment.Captured
 		payment = Refunded
-	case payment == Captured && o.Payment.Captured > 0:
+	case payment == Captured:
 		payment = RefundPending
 	case payment == Pending || payment == Unknown:
 	default:

@@ -128,16 +128,18 @@ func Unsettled(ctx context.Context, q Querier, cutoff time.Time, limit int) (stu
 	if err != nil {
 		return stuck, err
 	}
-	var ref OrderRef
-	var status PaymentStatus
-	_, err = pgx.ForEachRow(rows, []any{&ref.StoreID, &ref.ID, &status}, func() error {
-		if status == RefundPending {
-			stuck.Refunds = append(stuck.Refunds, ref)
+	type unsettled struct {
+		OrderRef
+		Status PaymentStatus
+	}
+	all, err := pgx.CollectRows(rows, pgx.RowToStructByPos[unsettled])
+	for _, u := range all {
+		if u.Status == RefundPending {
+			stuck.Refunds = append(stuck.Refunds, u.OrderRef)
 		} else {
-			stuck.Charges = append(stuck.Charges, ref)
+			stuck.Charges = append(stuck.Charges, u.OrderRef)
 		}
-		return nil
-	})
+	}
 	return stuck, err
 }
 

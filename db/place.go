@@ -200,17 +200,19 @@ func giveNumbers(ctx context.Context, tx pgx.Tx, winners []*placing) error {
 	if err != nil {
 		return err
 	}
-	var id counterID
-	var last int
-	_, err = pgx.ForEachRow(rows, []any{&id.storeID, &id.day, &last}, func() error {
-		id.day = id.day.UTC()
-		these := days[id]
+	type counter struct {
+		StoreID int32
+		Day     time.Time
+		Last    int
+	}
+	counters, err := pgx.CollectRows(rows, pgx.RowToStructByPos[counter])
+	for _, c := range counters {
+		these := days[counterID{c.StoreID, c.Day.UTC()}]
 		slices.SortFunc(these, func(a, b *placing) int { return bytes.Compare(a.Order.ID[:], b.Order.ID[:]) })
 		for i, p := range these {
-			p.Order.Number = last - len(these) + 1 + i
+			p.Order.Number = c.Last - len(these) + 1 + i
 		}
-		return nil
-	})
+	}
 	return err
 }
 

@@ -36,7 +36,7 @@ const (
 // changeRef is a version of an order that another process made.
 type changeRef struct {
 	OrderRef
-	version int
+	Version int
 }
 
 // Run connects the hub to the other processes on the database until ctx ends.
@@ -135,12 +135,8 @@ func (h *Hub) readHistory(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var changes []changeRef
-	var c changeRef
-	if _, err := pgx.ForEachRow(rows, []any{&c.StoreID, &c.ID, &c.version}, func() error {
-		changes = append(changes, c)
-		return nil
-	}); err != nil {
+	changes, err := pgx.CollectRows(rows, pgx.RowToStructByPos[changeRef])
+	if err != nil {
 		return err
 	}
 	return h.fetch(ctx, changes)

@@ -53,13 +53,15 @@ func SlotsTaken(ctx context.Context, q Querier, storeID int32, from, to time.Tim
 	if err != nil {
 		return nil, err
 	}
-	taken := map[time.Time]int{}
-	var at time.Time
-	var n int
-	_, err = pgx.ForEachRow(rows, []any{&at, &n}, func() error {
-		taken[at.UTC()] = n
-		return nil
-	})
+	type slot struct {
+		StartsAt time.Time
+		Taken    int
+	}
+	slots, err := pgx.CollectRows(rows, pgx.RowToStructByPos[slot])
+	taken := make(map[time.Time]int, len(slots))
+	for _, s := range slots {
+		taken[s.StartsAt.UTC()] = s.Taken
+	}
 	return taken, err
 }
 
@@ -95,7 +97,7 @@ func takeSlots(ctx context.Context, tx pgx.Tx, work []*placing, settings map[int
 }
 
 func takeLimitedSlots(ctx context.Context, tx pgx.Tx, limited []*placing, settings map[int32]writeSettings, now time.Time) error {
-	wanted := make(map[*placing][]Slot, len(limited))
+	wanted := make(map[*placing][]OpenSlot, len(limited))
 	for _, p := range limited {
 		slots, err := wantedSlots(ctx, tx, p, settings[p.Store.ID], now, len(limited))
 		if err != nil {
@@ -108,13 +110,12 @@ func takeLimitedSlots(ctx context.Context, tx pgx.Tx, limited []*placing, settin
 		return err
 	}
 	grown := map[slotID]int{}
+	var refused []*placing
 	for _, p := range limited {
 		limit := *settings[p.Store.ID].SlotLimit
-		i := slices.IndexFunc(wanted[p], func(s Slot) bool { return taken[slotID{p.Store.ID, s.StartsAt}] < limit })
+		i := slices.IndexFunc(wanted[p], func(s OpenSlot) bool { return taken[slotID{p.Store.ID, s.StartsAt}] < limit })
 		if i < 0 {
-			if p.err, err = slotFull(ctx, tx, p, settings[p.Store.ID], now); err != nil {
-				return err
-			}
+			refused = append(refused, p)
 			continue
 		}
 		start := wanted[p][i].StartsAt
@@ -122,28 +123,43 @@ func takeLimitedSlots(ctx context.Context, tx pgx.Tx, limited []*placing, settin
 		grown[slotID{p.Store.ID, start}]++
 		p.Order.SlotStartsAt = &start
 		if !p.Asked {
-			p.Order.PickupAt = &start
+			at := start
+			if at.Before(now) {
+				at = now.UTC().Truncate(time.Second) // of the slot that runs already
+			}
+			p.Order.PickupAt = &at
 		}
 	}
-	return growSlots(ctx, tx, grown)
+	if err := growSlots(ctx, tx, grown); err != nil {
+		return err
+	}
+	return refuseFull(ctx, tx, refused, settings, now)
 }
 
 // wantedSlots are the slots an order could go into: the one it asked for, or the first with free
-// places, enough of them for everybody in the group.
-func wantedSlots(ctx context.Context, tx pgx.Tx, p *placing, s writeSettings, now time.Time, requests int) ([]Slot, error) {
-	if p.Asked {
-		slot, open := p.Store.Hours.SlotAt(*p.Order.PickupAt, p.Store.Location, s.SlotMinutes)
-		if !open {
-			return nil, fmt.Errorf("store %d has no slot at %s", s.StoreID, p.Order.PickupAt)
-		}
-		return []Slot{slot}, nil
+// places, enough of them for everybody in the group. There is none where the store has closed since.
+func wantedSlots(ctx context.Context, tx pgx.Tx, p *placing, s writeSettings, now time.Time, requests int) ([]OpenSlot, error) {
+	if !p.Asked {
+		return freeSlotsFrom(ctx, tx, p.Store, s, now, requests)
 	}
-	return freeSlotsFrom(ctx, tx, p.Store, s, now, requests)
+	slot, open := p.Store.Hours.SlotAt(p.pickup(now), p.Store.Location, s.SlotMinutes)
+	if !open {
+		return nil, nil
+	}
+	return []OpenSlot{{Slot: slot}}, nil
+}
+
+// pickup is when the customer comes: at the time asked for, or now.
+func (p *placing) pickup(now time.Time) time.Time {
+	if p.Asked && p.Order.PickupAt.After(now) {
+		return *p.Order.PickupAt
+	}
+	return now
 }
 
 // freeSlotsFrom are the first slots from a moment on with at least places free in all, as read without
 // a lock.
-func freeSlotsFrom(ctx context.Context, q Querier, store *Store, s writeSettings, from time.Time, places int) ([]Slot, error) {
+func freeSlotsFrom(ctx context.Context, q Querier, store *Store, s writeSettings, from time.Time, places int) ([]OpenSlot, error) {
 	slots := store.Upcoming(from, s.SlotMinutes, slotsAhead)
 	if len(slots) == 0 {
 		return nil, nil
@@ -152,38 +168,46 @@ func freeSlotsFrom(ctx context.Context, q Querier, store *Store, s writeSettings
 	if err != nil {
 		return nil, err
 	}
-	var free []Slot
+	var free []OpenSlot
 	for _, slot := range slots {
 		if left := *s.SlotLimit - taken[slot.StartsAt]; left > 0 && places > 0 {
-			free = append(free, slot)
+			free = append(free, OpenSlot{slot, &left})
 			places -= left
 		}
 	}
 	return free, nil
 }
 
-// slotFull is the refusal, with the next free slot where there is one.
-func slotFull(ctx context.Context, tx pgx.Tx, p *placing, s writeSettings, now time.Time) (refusal, err error) {
-	from := now
-	if p.Asked {
-		from = *p.Order.PickupAt
+// refuseFull tells those who got no place of the next free slot, where there is one. It comes after the
+// others of the group have taken theirs, and asks once for all who wanted the same.
+func refuseFull(ctx context.Context, tx pgx.Tx, refused []*placing, settings map[int32]writeSettings, now time.Time) error {
+	told := map[slotID]*Error{}
+	for _, p := range refused {
+		s := settings[p.Store.ID]
+		id := slotID{p.Store.ID, p.pickup(now)}
+		if slot, open := p.Store.Hours.SlotAt(id.start, p.Store.Location, s.SlotMinutes); open {
+			id.start = slot.StartsAt
+		}
+		if told[id] == nil {
+			next, err := freeSlotsFrom(ctx, tx, p.Store, s, id.start, 1)
+			if err != nil {
+				return err
+			}
+			told[id] = &Error{Code: CodeSlotFull, Detail: "every place in that pickup slot is taken"}
+			if len(next) > 0 {
+				told[id].Extra = map[string]any{"next_slot": next[0]}
+			}
+		}
+		if !p.Asked && told[id].Extra != nil {
+			return fmt.Errorf("the slots seen free are gone: %w", errRace)
+		}
+		p.err = told[id]
 	}
-	next, err := freeSlotsFrom(ctx, tx, p.Store, s, from, 1)
-	if err != nil {
-		return nil, err
-	}
-	if !p.Asked && len(next) > 0 {
-		return nil, fmt.Errorf("the slots seen free are gone: %w", errRace)
-	}
-	full := &Error{Code: CodeSlotFull, Detail: "every place in that pickup slot is taken"}
-	if len(next) > 0 {
-		full.Extra = map[string]any{"next_slot": OpenSlot{Slot: next[0], Free: s.SlotLimit}}
-	}
-	return full, nil
+	return nil
 }
 
 // lockSlots makes sure that the slots exist, locks them in key order and counts the places taken.
-func lockSlots(ctx context.Context, tx pgx.Tx, wanted map[*placing][]Slot) (map[slotID]int, error) {
+func lockSlots(ctx context.Context, tx pgx.Tx, wanted map[*placing][]OpenSlot) (map[slotID]int, error) {
 	taken := map[slotID]int{}
 	for p, slots := range wanted {
 		for _, slot := range slots {

@@ -82,18 +82,21 @@ func WaitMinutes(ctx context.Context, q Querier, stores []*Store) (map[int32]int
 	if err != nil {
 		return nil, err
 	}
-	queues := make(map[int32]int, len(stores))
-	var id int32
-	var queue int
-	if _, err := pgx.ForEachRow(rows, []any{&id, &queue}, func() error {
-		queues[id] = queue
-		return nil
-	}); err != nil {
+	type queue struct {
+		StoreID int32
+		Orders  int
+	}
+	queues, err := pgx.CollectRows(rows, pgx.RowToStructByPos[queue])
+	if err != nil {
 		return nil, err
+	}
+	waiting := make(map[int32]int, len(queues))
+	for _, q := range queues {
+		waiting[q.StoreID] = q.Orders
 	}
 	waits := make(map[int32]int, len(stores))
 	for _, s := range stores {
-		waits[s.ID] = s.PrepMinutes + s.PrepMinutes*queues[s.ID]/10
+		waits[s.ID] = s.PrepMinutes + s.PrepMinutes*waiting[s.ID]/10
 	}
 	return waits, nil
 }

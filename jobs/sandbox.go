@@ -145,13 +145,14 @@ func (s *Sandbox) read(ctx context.Context, keys []string) (map[string]*sandboxC
 	if err != nil {
 		return nil, err
 	}
-	booked := make(map[string]*sandboxCharge, len(keys))
-	var c sandboxCharge
-	_, err = pgx.ForEachRow(rows, []any{&c.key, &c.reference, &c.token, &c.amount, &c.outcome, &c.failure, &c.settlesAt}, func() error {
-		copied := c
-		booked[c.key] = &copied
-		return nil
+	charges, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (*sandboxCharge, error) {
+		c := new(sandboxCharge)
+		return c, row.Scan(&c.key, &c.reference, &c.token, &c.amount, &c.outcome, &c.failure, &c.settlesAt)
 	})
+	booked := make(map[string]*sandboxCharge, len(charges))
+	for _, c := range charges {
+		booked[c.key] = c
+	}
 	return booked, err
 }
 

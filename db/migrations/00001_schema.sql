@@ -171,6 +171,7 @@ create table devices (
     primary key (store_id, id),
     unique (store_id, token_hash)
 );
+create index devices_revoked on devices (revoked_at) where revoked_at is not null;
 comment on table devices is 'Barista devices, each paired with one store. Tokens are kept hashed; a revoked device keeps its row because history names it.';
 
 create table commands (
