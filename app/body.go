@@ -83,8 +83,6 @@ func readRaw(c echo.Context, limit int) ([]byte, error) {
 	switch {
 	case errors.As(err, &exceeded):
 		return nil, tooLarge(limit)
-	case err != nil && req.Context().Err() != nil:
-		return nil, req.Context().Err()
 	case err != nil:
 		return nil, problem("malformed_json", "the body broke off")
 	}

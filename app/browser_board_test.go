@@ -122,6 +122,7 @@ func browseSoldOut(t *testing.T, b *browser) {
 	barista.tap("#pause-open")
 	barista.tap("#pause-sheet button", "10 min")
 	barista.sees("#paused", "New orders are paused until ")
+	barista.misses("#paused", "not sent yet")
 	s.place(t, atCounter()).wantsProblem(t, http.StatusConflict, "store_paused")
 	barista.tap("#paused button", "Resume now")
 	barista.misses("#paused", "")

@@ -33,7 +33,7 @@ func (p *tab) begin() {
 	p.open("/" + testStore)
 	p.tap(`[data-item="croissant"] .item-open`)
 	p.tap("#item-sheet .primary", "Add to basket")
-	p.sees("#basket-total", "$")
+	p.until("the basket is priced", "document.querySelector('#sums .total')")
 }
 
 // checkout goes from the basket to the moment of paying.
@@ -135,7 +135,7 @@ func browseCoffee(t *testing.T, b *browser) {
 // choose makes the latte large, with oat milk and two shots, by way of more than there may be.
 func choose(s *shop, customer *tab) {
 	t, line := customer.t, func(size string, options ...object) object {
-		return object{"item": "latte", "size": size, "options": options, "quantity": 1}
+		return object{"item": "latte", "size": size, "options": append([]object{}, options...), "quantity": 1}
 	}
 	oat := object{"id": "oat", "units": 1}
 	shots := func(units int) object { return object{"id": "shot", "units": units} }

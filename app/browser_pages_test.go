@@ -102,7 +102,7 @@ func browseCustomersPages(t *testing.T, b *browser) {
 	p.walk("an item", 20)
 	p.fill("#item-sheet textarea", longNote)
 	p.tap("#item-sheet .primary", "Add to basket")
-	p.sees("#basket-total", "$")
+	p.sees("#sums", "Total $")
 	p.fits("the menu with a basket")
 	p.width(phone)
 	p.tap("#basket-open")

@@ -136,7 +136,7 @@ func (p *tab) checkConsole() {
 	for _, message := range p.said {
 		expected := message.Source == "network" && slices.ContainsFunc(p.refusals, func(part string) bool { return strings.Contains(message.Text, part) })
 		if !expected {
-			p.t.Errorf("the console at %s says %s %s", message.URL, message.Source, message)
+			p.t.Errorf("the console at %s says %s (%s) %q", message.URL, message.Type, message.Source, message.Text)
 		}
 	}
 }
@@ -201,7 +201,7 @@ const seen = (e) => e.checkVisibility({ visibilityProperty: true });
 const find = (css, words) => [...document.querySelectorAll(css)].find((e) => seen(e) && say(e).includes(words));
 const off = (e) => e.disabled || e.getAttribute('aria-disabled') === 'true';
 const spot = (css, words) => {
-  const e = find(css, words);
+  const e = document.readyState === 'complete' && find(css, words); // before that no script listens
   if (!e || off(e)) return null;
   e.scrollIntoView({ block: 'center', inline: 'center', behavior: 'instant' });
   const box = e.getBoundingClientRect();
@@ -225,6 +225,9 @@ func js(function string, arguments ...any) string {
 	return function + "(" + strings.Join(written, ", ") + ")"
 }
 
+// shownNow is where somebody is and what is to be read there, in short.
+const shownNow = `location.pathname + ': ' + [...document.querySelectorAll('h1, dialog[open], .side, .notice, .news, .ticket, [role="alert"]')].filter(seen).map((e) => say(e).slice(0, 300)).join(' | ')`
+
 // until waits for an expression to be true, and fails with what the page shows when it does not become so.
 func (p *tab) until(what, expression string) {
 	p.t.Helper()
@@ -232,7 +235,7 @@ func (p *tab) until(what, expression string) {
 		if holds, err := evalNow[bool](p, "Boolean("+expression+")"); holds && err == nil {
 			return
 		} else if errors.Is(err, context.Canceled) || time.Now().After(end) {
-			shown, _ := evalNow[string](p, "location.pathname + '\\n' + document.body.innerText")
+			shown, _ := evalNow[string](p, shownNow)
 			p.t.Fatalf("after %v still not: %s (%v)\nThe page is %s", patience, what, err, shown)
 		}
 	}

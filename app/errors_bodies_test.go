@@ -99,7 +99,7 @@ func (s *shop) send(t *testing.T, r bodied, body any, headers ...string) answer 
 
 var inside = regexp.MustCompile(`(?i)sqlstate|pgx|pgconn|postgres|goroutine|\.go\b|/dev/shm|/tmp/|panic|select |insert |update |relation|constraint|127\.0\.0\.1|localhost|\bdial\b|\.s\.pgsql`)
 
-// tellsNothing fails the test if a problem tells of our inside: SQL, a stack, a host.
+// tellsNothing fails the test if a refusal is not a problem, or tells of our inside: SQL, a stack, a host.
 func (a answer) tellsNothing(t testing.TB) answer {
 	t.Helper()
 	text := string(a.body)
@@ -107,6 +107,9 @@ func (a answer) tellsNothing(t testing.TB) answer {
 		if name != "X-Request-Id" { // letters at random
 			text += "\n" + strings.Join(values, "\n")
 		}
+	}
+	if a.StatusCode >= 400 && mediaType(a.Header) != problemJSON {
+		t.Errorf("%s %s: %d %q is no problem", a.Request.Method, a.Request.URL.Path, a.StatusCode, mediaType(a.Header))
 	}
 	host, err := os.Hostname()
 	if found := inside.FindString(text); a.StatusCode >= 400 && (found != "" || (err == nil && len(host) > 3 && strings.Contains(text, host))) {

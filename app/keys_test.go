@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -372,5 +373,89 @@ func TestKeyAfterCrash(t *testing.T) {
 	}
 	if n := s.orderCount(t); n != 2 {
 		t.Errorf("%d orders", n)
+	}
+}
+
+// TestKeyOfPaymentAfterCrash is the same for paying again, where the order has moved on meanwhile.
+func TestKeyOfPaymentAfterCrash(t *testing.T) {
+	t.Parallel()
+	s := openShop(t)
+	o := s.place(t, with("tok_declined"), "Prefer: wait=10").wants(t, 201).order(t)
+	s.pay(t, o, "k", "tok_visa", "Prefer: wait=10").wants(t, 201)
+	if _, err := s.api.pool.Exec(t.Context(), `update idempotency_keys set status = null, answer = null, wait_until = null where key = 'k'`); err != nil {
+		t.Fatal(err)
+	}
+	s.do(t, s.device(t, testStore), "start", o, "applied")
+	first := s.pay(t, o, "k", "tok_visa").wants(t, 201)
+	if now := first.order(t); now.Status != "in_progress" || now.Payment.Captured != o.Total || first.Header.Get("Idempotency-Replayed") != "true" {
+		t.Errorf("after a crash: %s", first.body)
+	}
+	s.do(t, s.device(t, testStore), "ready", o, "applied")
+	if again := s.pay(t, o, "k", "tok_visa", "Prefer: wait=10").wants(t, 201); !bytes.Equal(again.body, first.body) {
+		t.Errorf("the answer changed from\n%s to\n%s", first.body, again.body)
+	}
+	s.checkLedger(t, s.get(t, o))
+}
+
+// TestWaitCutShort ends a wait before its time: the process is stopped, or the client hangs up. The order
+// stands, and whoever asks again gets what was said, or what is said next.
+func TestWaitCutShort(t *testing.T) {
+	t.Parallel()
+	s := openShop(t)
+	closing := openShopOn(t, s.databaseURL)
+	slow := with("tok_timeout")
+	answers := together(t, 3, func(i int) answer {
+		switch i {
+		case 0:
+			return closing.placeUnder(t, "stopped", slow, "Prefer: wait=10")
+		case 1:
+			becomes(t, 5*time.Second, "the order is placed", func() bool { return s.count(t, `select count(*) from idempotency_keys where key = 'stopped'`) == 1 })
+			if err := closing.Close(t.Context()); err != nil {
+				t.Error(err)
+			}
+		default:
+			s.hangUp(t, "gone", slow)
+		}
+		return answer{}
+	})
+	stopped := answers[0].wants(t, 202)
+	s.placeUnder(t, "stopped", slow, "Prefer: wait=10").wantsReplay(t, stopped)
+	gone := s.placeUnder(t, "gone", slow).wants(t, 201)
+	if o := gone.order(t); o.Payment.Status != "captured" || gone.Header.Get("Idempotency-Replayed") != "true" {
+		t.Errorf("after the client had gone: %s", gone.body)
+	}
+	s.placeUnder(t, "gone", slow, "Prefer: wait=1").into(t, new(order))
+	for _, a := range []answer{stopped, gone} {
+		s.checkLedger(t, s.eventually(t, a.order(t), 10*time.Second, func(o order) bool { return o.Status == "placed" }))
+	}
+	if n := s.orderCount(t); n != 2 {
+		t.Errorf("%d orders", n)
+	}
+}
+
+// hangUp places an order, waiting for the provider, and goes away as soon as it stands.
+func (s *shop) hangUp(t *testing.T, key string, body object) {
+	t.Helper()
+	data, err := json.Marshal(body)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		defer cancel()
+		becomes(t, 5*time.Second, "the order is placed", func() bool { return s.count(t, `select count(*) from idempotency_keys where key = $1`, key) == 1 })
+	}()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.URL+testOrdersPath, bytes.NewReader(data))
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	for name, value := range map[string]string{"Content-Type": "application/json", "Idempotency-Key": key, "Prefer": "wait=10"} {
+		req.Header.Set(name, value)
+	}
+	if resp, err := s.client.Do(req); err == nil {
+		resp.Body.Close()
+		t.Error("the answer came before the client had gone")
 	}
 }

@@ -161,11 +161,13 @@ func (v *victim) crowd(t *testing.T) func() []purchase {
 			}
 		})
 	}
-	return sync.OnceValue(func() []purchase {
+	leave := sync.OnceValue(func() []purchase {
 		close(stop)
 		crowd.Wait()
 		return all
 	})
+	t.Cleanup(func() { leave() })
+	return leave
 }
 
 type customer struct {
@@ -213,7 +215,7 @@ func (c *customer) insist(ctx context.Context, path string, header http.Header, 
 		return 0, nil, err
 	}
 	var last error
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); ctx.Err() == nil && time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.shop.url()+path, bytes.NewReader(data))
 		if err != nil {
 			return 0, nil, err

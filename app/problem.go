@@ -161,13 +161,16 @@ func isBusy(err error) bool {
 			return true
 		}
 	}
+	var unreachable *pgconn.ConnectError
 	var refused *pgconn.PgError
-	if errors.As(err, &refused) {
+	var network net.Error
+	switch {
+	case errors.As(err, &unreachable): // for whatever reason of the server's
+		return true
+	case errors.As(err, &refused):
 		return busyState(refused.Code)
 	}
-	var unreachable *pgconn.ConnectError
-	var network net.Error
-	return errors.As(err, &unreachable) || errors.As(err, &network) || pgconn.SafeToRetry(err)
+	return errors.As(err, &network) || pgconn.SafeToRetry(err)
 }
 
 // busyState goes by the class of an SQLSTATE: connection, lost race, out of resources, operator intervenes

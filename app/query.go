@@ -111,10 +111,11 @@ func (q *query) date(name string) (day time.Time, ok bool) {
 		return time.Time{}, false
 	}
 	day, err := time.Parse(time.DateOnly, text)
-	if err != nil {
+	if err != nil || day.Year() < 1 || day.Year() > 9998 { // its times must have four digits for their year, anywhere on earth
 		q.fault("%s must be a day such as 2026-01-31", name)
+		return time.Time{}, false
 	}
-	return day, err == nil
+	return day, true
 }
 
 // time is an RFC 3339 time, in UTC; the zero time where there is none.

@@ -190,3 +190,31 @@ func TestSlotGivenBack(t *testing.T) {
 	becomes(t, 15*time.Second, "the place of an expired order is free", func() bool { return *s.comingSlots(t)[3].Free == 1 })
 	s.place(t, slots[3].pickup(0)).wants(t, 202)
 }
+
+// TestSlotBooks places and cancels at the same time, for chosen slots and for the earliest: in the end as
+// many places are taken as there are orders to be made.
+func TestSlotBooks(t *testing.T) {
+	t.Parallel()
+	s := openShop(t)
+	processes := []*shop{s, openShopOn(t, s.databaseURL)}
+	slots := s.limitSlots(t, 10)
+	together(t, 60, func(i int) answer {
+		body := latte(nil)
+		if i%2 == 0 {
+			body = slots[i%3].pickup(3*time.Hour + 59*time.Minute)
+		}
+		a := processes[i%2].place(t, body)
+		if a.StatusCode == 202 && i%5 < 3 {
+			processes[(i+1)%2].cancel(t, a.order(t)).wants(t, 200)
+		}
+		return a
+	})
+	if n := s.count(t, `
+    select count(*)
+    from slots s
+    where s.taken > 10 or s.taken <> (
+        select count(*) from orders o
+        where o.store_id = s.store_id and o.slot_starts_at = s.starts_at and o.status <> 'cancelled')`); n != 0 {
+		t.Errorf("%d slots are not what their orders say", n)
+	}
+}

@@ -188,6 +188,7 @@ func TestPatchStoreFaults(t *testing.T) {
 		"closes missing":   {object{"hours": []object{{"day": "mon", "opens": "07:00"}}}, []string{"/hours/0/closes"}},
 		"overlap":          {object{"hours": append(day("mon", "20:00", "04:00"), day("tue", "03:00", "09:00")...)}, []string{"/hours/1"}},
 		"pause no time":    {object{"paused_until": "noon"}, []string{"/paused_until"}},
+		"pause for ever":   {object{"paused_until": "9999-12-31T23:59:59-01:00"}, []string{"/paused_until"}},
 		"pause no string":  {object{"paused_until": true}, []string{"/paused_until"}},
 		"minutes null":     {object{"slot_minutes": nil}, []string{"/slot_minutes"}},
 		"minutes few":      {object{"slot_minutes": 4}, []string{"/slot_minutes"}},

@@ -174,6 +174,7 @@ async function stayAwake() {
 }
 
 themes();
+addEventListener('hashchange', () => location.hash.startsWith('#pair=') && location.reload()); // pairing where this page is open already
 const token = takeToken();
 if (token) {
   run(token);

@@ -165,6 +165,7 @@ one('#cancel-no').addEventListener('click', () => one('#cancel-sheet').close());
 one('#cancel-yes').addEventListener('click', cancel);
 closable(one('#cancel-sheet'));
 
+addEventListener('hashchange', () => location.hash.startsWith('#token=') && location.reload()); // the link, where this page is open already
 if (!token) {
   stranger('It opens on the device that ordered. If that is this one, its memory has been cleared; the counter can help you by your name.');
 } else {
