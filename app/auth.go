@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	// credentialAge is how long an answer of the database about a token is believed. A revocation holds
-	// after this time, and the contract gives it two seconds.
+	// credentialAge is how long an answer of the database about a token is believed: a revocation holds after
+	// this time.
 	credentialAge = time.Second
 	// credentialsKept bounds those answers: more devices than this do not ask within a second.
 	credentialsKept = 1 << 14

@@ -65,10 +65,8 @@ func browseUndo(t *testing.T, b *browser) {
 	barista.tap(".ticket button", "Take payment")
 	barista.tap(".ticket button", "Collect")
 	barista.misses(".ticket", "")
-	want := "placed in_progress placed in_progress ready in_progress ready picked_up"
-	if went := s.went(t, o); went != want {
-		t.Errorf("the order went %s, want %s", went, want)
-	}
+	const want = "placed in_progress placed in_progress ready in_progress ready picked_up"
+	becomes(t, patience, "the order went "+want, func() bool { return s.went(t, o) == want })
 }
 
 // browseCancelReason cancels with a reason, of which the customer's page hears by itself.

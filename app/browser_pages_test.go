@@ -174,7 +174,9 @@ func browseBoardsPages(t *testing.T, b *browser) {
 func browseStaff(t *testing.T, b *browser) {
 	s := openShop(t)
 	s.staff(t, "mia", db.Admin)
-	p := b.tab(t, s, desktop, "422", "401")
+	// River's scripts try whether they may make code out of strings, and get along without.
+	const tried = "'script-src' was not explicitly set"
+	p := b.tab(t, s, desktop, "422", "401", tried)
 	p.do(db.SetPassword(t.Context(), s.api.pool, "mia", "correct horse"))
 	o := s.placed(t, latte(nil))
 	p.open("/staff")
@@ -188,7 +190,8 @@ func browseStaff(t *testing.T, b *browser) {
 	p.sees(".masthead", "mia")
 	p.sees(".ledger", "Ferry Building")
 	p.tap("a", "No dead letters")
-	p.sees("body", "charge")
+	p.sees("body", "Discarded")
+	p.sees("body", "No jobs found")
 	p.open("/staff/" + testStore + "/orders/" + o.ID)
 	p.sees(".story", "placed")
 	p.sees(".story", "charge")
@@ -196,9 +199,7 @@ func browseStaff(t *testing.T, b *browser) {
 	p.tap("button", "Sign out")
 	p.sees("h1", "Staff sign-in")
 	p.open("/staff/jobs/")
-	if shown := eval[string](p, "document.body.innerText"); strings.Contains(shown, "charge") {
-		t.Errorf("after signing out the dashboard shows %s", shown)
-	}
+	p.misses("body", "Discarded")
 }
 
 // browseStaffsPages looks at each screen of the staff.

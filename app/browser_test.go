@@ -98,7 +98,7 @@ type tab struct {
 
 	lock sync.Mutex
 	said []chromedp.ConsoleMessage
-	// refusals are parts of what the browser itself may write about requests, as of a status that is expected.
+	// refusals are parts of what the browser itself, not a page, may write: of a status that is expected, say.
 	refusals []string
 }
 
@@ -134,7 +134,7 @@ func (b *browser) tab(t *testing.T, s *shop, width int64, refusals ...string) *t
 
 func (p *tab) checkConsole() {
 	for _, message := range p.said {
-		expected := message.Source == "network" && slices.ContainsFunc(p.refusals, func(part string) bool { return strings.Contains(message.Text, part) })
+		expected := message.Source != "" && slices.ContainsFunc(p.refusals, func(part string) bool { return strings.Contains(message.Text, part) })
 		if !expected {
 			p.t.Errorf("the console at %s says %s (%s) %q", message.URL, message.Type, message.Source, message.Text)
 		}

@@ -97,7 +97,7 @@ func (a *API) logRequest(c echo.Context, r *request) {
 	}
 	line := []slog.Attr{
 		slog.String("request_id", r.id), slog.String("method", c.Request().Method), slog.String("route", routeOf(c, r)),
-		slog.Int("status", status), slog.Duration("took", took), slog.String("who", r.principal.kind()),
+		slog.Int("status", status), slog.Float64("ms", float64(took.Microseconds())/1000), slog.String("who", r.principal.kind()),
 	}
 	for _, param := range []string{"store", "id"} {
 		if value := c.Param(param); value != "" && len(value) <= 64 {

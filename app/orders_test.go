@@ -67,12 +67,6 @@ func TestPlacingAnswers(t *testing.T) {
 		"zero total":               {free, "", 201, "placed", "captured", ""},
 		"zero total, waited for":   {free, "wait=10", 201, "placed", "captured", ""},
 		"zero total on a bad card": {freeDeclined, "", 201, "placed", "captured", ""},
-		"wait of nothing":          {latte(nil), "wait=0", 202, "payment_pending", "pending", ""},
-		"wait without a number":    {latte(nil), "wait", 202, "payment_pending", "pending", ""},
-		"wait in words":            {latte(nil), "wait=soon", 202, "payment_pending", "pending", ""},
-		"wait in fractions":        {latte(nil), "wait=1.5", 202, "payment_pending", "pending", ""},
-		"negative wait":            {latte(nil), "wait=-1", 202, "payment_pending", "pending", ""},
-		"another preference":       {latte(nil), "respond-async", 202, "payment_pending", "pending", ""},
 	} {
 		var headers []string
 		if x.prefer != "" {
@@ -88,6 +82,18 @@ func TestPlacingAnswers(t *testing.T) {
 		}
 		if captured := map[bool]int64{true: o.Total}[o.Payment.Status == "captured"]; o.Payment.Captured != captured {
 			t.Errorf("%s: captured %d of %d", name, o.Payment.Captured, o.Total)
+		}
+	}
+}
+
+// TestPreferIgnored sends wishes that are none: the answer does not wait.
+func TestPreferIgnored(t *testing.T) {
+	t.Parallel()
+	s := openShop(t)
+	for _, prefer := range []string{"wait=0", "wait", "wait=", "wait=soon", "wait=1.5", "wait=-1", "await=5", "respond-async", ";,=", `wait="5`} {
+		o := s.place(t, latte(nil), "Prefer: "+prefer).wants(t, 202).order(t)
+		if o.Version != 1 || o.Payment.Status != "pending" {
+			t.Errorf("Prefer: %s: version %d, payment %s", prefer, o.Version, o.Payment.Status)
 		}
 	}
 }

@@ -183,9 +183,6 @@ func readOrder(f *fields) (*orderRequest, error) {
 	}
 	r.method, r.token = readPayment(f.child("payment"), "card", "counter")
 	r.expectedTotal = f.optionalInt64("expected_total", 0, db.MaxTotal)
-	if strings.TrimSpace(r.name) == "" && r.name != "" {
-		customer.fault("name", "must not be blank")
-	}
 	return r, f.err()
 }
 
@@ -208,14 +205,14 @@ func matching(f *fields, name string, pattern *regexp.Regexp, fault string) stri
 	return text
 }
 
-var waitPattern = regexp.MustCompile(`^\s*wait\s*=\s*"?([0-9]+)"?\s*(;.*)?$`)
+var waitPattern = regexp.MustCompile(`^\s*wait\s*=\s*(?:([0-9]+)|"([0-9]+)")\s*(;.*)?$`)
 
 // preferWait is how long the client would wait for the provider; what cannot be understood is no wish.
 func preferWait(c echo.Context) time.Duration {
 	for _, header := range c.Request().Header.Values("Prefer") {
 		for preference := range strings.SplitSeq(header, ",") {
 			if m := waitPattern.FindStringSubmatch(strings.ToLower(preference)); m != nil {
-				if seconds, err := strconv.Atoi(m[1]); err == nil && seconds < int(maxWait/time.Second) {
+				if seconds, err := strconv.Atoi(m[1] + m[2]); err == nil && seconds < int(maxWait/time.Second) {
 					return time.Duration(seconds) * time.Second
 				}
 				return maxWait

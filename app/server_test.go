@@ -244,7 +244,7 @@ func TestLogHasNoTokens(t *testing.T) {
 			t.Errorf("the token of %s is in the log", name)
 		}
 	}
-	for _, want := range []string{`"request_id":"find-me"`, `"order":"` + o.ID, `"store":"` + testStore, `"who":"device"`, `"who":"customer"`, `"who":"staff"`, `"route":"/v1/stores/:store/orders/:id"`, `"status":200`, `"took":`} {
+	for _, want := range []string{`"request_id":"find-me"`, `"order":"` + o.ID, `"store":"` + testStore, `"who":"device"`, `"who":"customer"`, `"who":"staff"`, `"route":"/v1/stores/:store/orders/:id"`, `"status":200`, `"ms":`} {
 		if !strings.Contains(said, want) {
 			t.Errorf("the log has no %s", want)
 		}

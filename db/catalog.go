@@ -65,6 +65,7 @@ type Catalog struct {
 
 	loads    singleflight.Group
 	loading  sync.Mutex // one load of stores at a time
+	from     time.Time  // of the next load: changes since the last one that succeeded, under loading
 	parsed   *lru.Cache[menuKey, *Menu]
 	rendered *lru.Cache[renderKey, *RenderedMenu]
 	hours    map[string]Hours          // equal hours are kept once; only load writes here
@@ -90,6 +91,7 @@ func OpenCatalog(ctx context.Context, pool *pgxpool.Pool) (*Catalog, error) {
 		pool: pool, bySlug: map[string]*Store{}, byID: map[int32]*Store{}, versions: map[int32]int32{},
 		parsed: parsed, rendered: rendered, hours: map[string]Hours{}, places: map[string]*time.Location{},
 	}
+	c.from = time.Now().Add(-catalogOverlap)
 	return c, c.load(ctx, time.Time{})
 }
 
@@ -106,7 +108,12 @@ func (c *Catalog) Refresh(ctx context.Context) error {
 		c.loads.Forget("refresh") // whoever calls from now on may have written what this load no longer sees
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), catalogOverlap/2)
 		defer cancel()
-		return nil, c.load(ctx, time.Now().Add(-catalogOverlap))
+		next := time.Now().Add(-catalogOverlap)
+		err := c.load(ctx, c.from)
+		if err == nil {
+			c.from = next
+		}
+		return nil, err
 	})
 	return err
 }

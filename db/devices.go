@@ -65,7 +65,7 @@ func pairDevices(ctx context.Context, q Querier, stores []int32) ([]string, erro
 		tokens[i] = newDeviceToken(storeID)
 		hashes[i] = tokenHash(tokens[i])
 		ids[i] = uuid.New()
-		names[i] = "board-" + ids[i].String()[:4]
+		names[i] = "board-" + ids[i].String()[:8]
 	}
 	_, err := q.Exec(ctx, `
     insert into devices (store_id, id, name, token_hash)

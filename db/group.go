@@ -171,13 +171,13 @@ func (g *Group[K, Q, A]) next() []*groupCall[Q, A] {
 	return calls
 }
 
-// write flushes the calls together. If PostgreSQL refuses a statement, the fault is one request's:
-// each is then written alone, once, and only the faulty one fails.
+// write flushes the calls together. If that fails for a reason that may be one request's, each is written
+// alone, once, and only the faulty one fails.
 func (g *Group[K, Q, A]) write(calls []*groupCall[Q, A]) {
 	ctx, cancel := context.WithTimeout(context.Background(), flushTimeout)
 	defer cancel()
 	err := g.try(ctx, calls)
-	if refused := new(pgconn.PgError); len(calls) > 1 && (errors.As(err, &refused) || errors.Is(err, errPanic) || errors.Is(err, errRace)) {
+	if err != nil && len(calls) > 1 && isolable(err) {
 		for _, call := range calls {
 			one := []*groupCall[Q, A]{call}
 			if err := g.try(ctx, one); err != nil {
@@ -191,6 +191,14 @@ func (g *Group[K, Q, A]) write(calls []*groupCall[Q, A]) {
 			call.result.Err = err
 		}
 	}
+}
+
+// isolable tells a failure that may be one request's from one of the connection or of time. After a lost
+// COMMIT answer nothing may be written again.
+func isolable(err error) bool {
+	var unreachable *pgconn.ConnectError
+	return !errors.Is(err, ErrCommitUnknown) && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled) &&
+		!errors.As(err, &unreachable)
 }
 
 // try flushes the calls, again when they lost a race against another transaction.

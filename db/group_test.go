@@ -60,8 +60,12 @@ func (p *probe) flush(ctx context.Context, group []wish) ([]Result[int], error) 
 // let lets so many flushes go through, one after the other.
 func (p *probe) let(flushes int) {
 	for range flushes {
-		p.ends <- struct{}{}
-		synctest.Wait()
+		select {
+		case p.ends <- struct{}{}:
+			synctest.Wait()
+		default:
+			p.t.Error("no flush is under way")
+		}
 	}
 }
 
@@ -132,7 +136,10 @@ func inBubble(t *testing.T, max int, test func(*testing.T, *probe)) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		p := newProbe(t, max)
-		test(t, p)
+		func() {
+			defer close(p.ends) // nothing is held after a test that failed
+			test(t, p)
+		}()
 		if err := p.Close(t.Context()); err != nil || len(p.waiting) > 0 {
 			t.Errorf("at the end %d wait: %v", len(p.waiting), err)
 		}
@@ -191,6 +198,7 @@ func TestGroupIsolatesAFault(t *testing.T) {
 	for name, bad := range map[string]func() error{
 		"a refused statement": func() error { return fmt.Errorf("insert: %w", errRefused) },
 		"a panic":             func() error { panic("of this test") },
+		"a broken connection": func() error { return errBroken }, // before its COMMIT, which undoes all of it
 		"a lost race":         func() error { return errRace },
 		"a deadlock":          func() error { return errDeadlock },
 	} {
@@ -261,11 +269,15 @@ func TestGroupTriesALostRaceAgain(t *testing.T) {
 	}
 }
 
-// TestGroupFailsTogetherWithoutTheDatabase has no statement to blame: nobody knows whether a second try
-// would write twice.
-func TestGroupFailsTogetherWithoutTheDatabase(t *testing.T) {
+// TestGroupFailsTogether has failures that are nobody's own: alone it would go no better, and after a lost COMMIT it
+// would be written twice.
+func TestGroupFailsTogether(t *testing.T) {
 	t.Parallel()
-	for name, fault := range map[string]error{"connection": errBroken, "lost commit": fmt.Errorf("%w: %w", ErrCommitUnknown, errBroken)} {
+	for name, fault := range map[string]error{
+		"no connection": &pgconn.ConnectError{},
+		"no time":       fmt.Errorf("insert: %w", context.DeadlineExceeded),
+		"lost commit":   fmt.Errorf("%w: %w", ErrCommitUnknown, errBroken),
+	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, 0, func(t *testing.T, p *probe) {
 				all := []*asked{p.ask(0, 0), p.ask(1, 1), p.ask(2, 2)}

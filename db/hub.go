@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2/simplelru"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -28,7 +29,8 @@ var ErrSlow = errors.New("the watcher fell behind")
 // All methods are safe for concurrent use.
 type Hub struct {
 	pool   *pgxpool.Pool
-	origin int32 // names this process in the history, so that it can tell its own changes from the others'
+	origin int32     // names this process in the history, so that it can tell its own changes from the others'
+	looked time.Time // when the history was last read; only its reader uses it
 
 	mu     sync.Mutex
 	orders map[OrderRef]map[*Watcher]bool
@@ -46,6 +48,7 @@ func NewHub(pool *pgxpool.Pool) *Hub {
 	}
 	return &Hub{
 		pool:   pool,
+		looked: time.Now(),
 		origin: rand.Int32(),
 		orders: map[OrderRef]map[*Watcher]bool{},
 		boards: map[int32]map[*Watcher]bool{},
@@ -217,16 +220,23 @@ func (h *Hub) watched(changes []changeRef) []OrderRef {
 // Close ends every watch with ErrStopping.
 func (h *Hub) Close() {
 	h.mu.Lock()
-	defer h.mu.Unlock()
 	h.closed = true
+	h.mu.Unlock()
+	h.failAll(ErrStopping)
+}
+
+// failAll ends every watch with an error.
+func (h *Hub) failAll(err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	for _, watchers := range h.orders {
 		for w := range watchers {
-			w.fail(ErrStopping)
+			w.fail(err)
 		}
 	}
 	for _, watchers := range h.boards {
 		for w := range watchers {
-			w.fail(ErrStopping)
+			w.fail(err)
 		}
 	}
 	clear(h.orders)

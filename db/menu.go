@@ -1,17 +1,17 @@
 package db
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"net/url"
 	"regexp"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // Menu is what a chain, or a store with a menu of its own, sells. One that ParseMenu returned is never changed and is
@@ -102,13 +102,11 @@ var (
 // ParseMenu reads a menu, refuses one that is not valid (the error holds Faults), and prepares it for pricing.
 func ParseMenu(data []byte) (*Menu, error) {
 	var m Menu
-	decoder := json.NewDecoder(bytes.NewReader(data))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&m); err != nil {
-		return nil, fmt.Errorf("parse menu: %w", err)
+	if err := json.Unmarshal(data, &m, json.RejectUnknownMembers(true)); err != nil {
+		return nil, fmt.Errorf("parse menu: %w", unreadable(err))
 	}
-	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("parse menu: something follows the menu")
+	if m.Categories == nil {
+		return nil, fmt.Errorf("parse menu: %w", Faults{{Pointer: "/categories", Detail: "is required"}})
 	}
 	if err := m.Validate().Err(); err != nil {
 		return nil, fmt.Errorf("parse menu: %w", err)
@@ -116,6 +114,21 @@ func ParseMenu(data []byte) (*Menu, error) {
 	parsed := View{Menu: &m}.copied()
 	parsed.index = newMenuIndex(parsed)
 	return parsed, nil
+}
+
+// unreadable is the fault of what is no menu at all, at its place: names are case-sensitive and come once.
+func unreadable(err error) error {
+	var misfit *json.SemanticError
+	var syntax *jsontext.SyntacticError
+	switch {
+	case errors.As(err, &misfit) && errors.Is(err, json.ErrUnknownName):
+		return Faults{{Pointer: string(misfit.JSONPointer), Detail: "is not known here"}}
+	case errors.As(err, &misfit):
+		return Faults{{Pointer: string(misfit.JSONPointer), Detail: "has the wrong type"}}
+	case errors.As(err, &syntax):
+		return Faults{{Pointer: string(syntax.JSONPointer), Detail: "is malformed or there twice"}}
+	}
+	return err
 }
 
 // Item finds an item by its id, nil if the menu has none.

@@ -58,12 +58,13 @@ type Charged struct {
 }
 
 // Settle records what the provider said of a charge. It changes nothing when the attempt is not the
-// order's current one or is settled already. A success always counts, also after the charge was given up
-// because the provider did not know it yet.
+// order's current one or is settled already. A charge that was given up because the provider did not know
+// it comes to life again with a success, and with a time-out, which may have been one.
 func Settle(said Charged, now time.Time) Decision {
 	return func(o *Order) error {
-		open := o.Payment.Status == Pending || o.Payment.Status == Unknown || (o.Payment.Status == Void && said.Status == Captured)
-		if said.Attempt != o.Payment.Attempt || !open {
+		open := o.Payment.Status == Pending || o.Payment.Status == Unknown
+		revived := o.Payment.Status == Void && (said.Status == Captured || said.Status == Unknown)
+		if said.Attempt != o.Payment.Attempt || (!open && !revived) {
 			return nil
 		}
 		o.Payment.Ref = said.Ref

@@ -12,7 +12,7 @@ import (
 
 // claimLost is how long after its claim a message that was never finished counts as lost with its
 // process: nobody knows whether it was sent, so it is not sent again.
-const claimLost = time.Minute
+const claimLost = 30 * time.Second
 
 // ErrClaimBusy asks to try again: an earlier message about the same subject is being sent right now.
 var ErrClaimBusy = errors.New("an earlier message is being sent")
@@ -72,9 +72,9 @@ func (n Notification) obstacle(ctx context.Context, tx pgx.Tx) (string, error) {
 		return "", err
 	case own == "sending" && fresh:
 		return "", ErrClaimBusy
-	case own == "sending":
-		return sentAlready, n.finish(ctx, tx, "failed", "the process ended while sending; not sent again")
-	case own == "sent" || own == "suppressed":
+	case own == "sending": // it counts as sent from now on: a failed one would be tried again
+		return sentAlready, n.finish(ctx, tx, "sent", "failed", "the process ended while sending; not sent again")
+	case own == "sent":
 		return sentAlready, nil
 	case !allowed:
 		return "the recipient does not want it", nil
@@ -86,7 +86,8 @@ func (n Notification) obstacle(ctx context.Context, tx pgx.Tx) (string, error) {
 	return "", nil
 }
 
-// SuppressNotification records that a message was not sent, and why, unless it was sent already.
+// SuppressNotification records that a message was not sent, and why, unless it was sent already. That is no
+// last word: an order that was ready by mistake gets ready again.
 func SuppressNotification(ctx context.Context, pool *pgxpool.Pool, n Notification, why string) error {
 	return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error { return n.suppress(ctx, tx, why) })
 }
@@ -95,7 +96,8 @@ func (n Notification) suppress(ctx context.Context, tx pgx.Tx, why string) error
 	tag, err := tx.Exec(ctx, `
     insert into notifications (store_id, subject, kind, channel, status)
     values ($1, $2, $3, $4, 'suppressed')
-    on conflict (store_id, subject, kind, channel) do nothing`, n.StoreID, n.Subject, n.Kind, n.Channel)
+    on conflict (store_id, subject, kind, channel) do update set status = 'suppressed' where notifications.status = 'failed'`,
+		n.StoreID, n.Subject, n.Kind, n.Channel)
 	if err != nil || tag.RowsAffected() == 0 {
 		return err
 	}
@@ -108,14 +110,14 @@ func FinishNotification(ctx context.Context, pool *pgxpool.Pool, n Notification,
 	if failure != nil {
 		outcome, detail = "failed", failure.Error()
 	}
-	return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error { return n.finish(ctx, tx, outcome, detail) })
+	return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error { return n.finish(ctx, tx, outcome, outcome, detail) })
 }
 
-func (n Notification) finish(ctx context.Context, tx pgx.Tx, outcome, detail string) error {
+func (n Notification) finish(ctx context.Context, tx pgx.Tx, status, outcome, detail string) error {
 	_, err := tx.Exec(ctx, `
     update notifications
     set status = $5
-    where store_id = $1 and subject = $2 and kind = $3 and channel = $4`, n.StoreID, n.Subject, n.Kind, n.Channel, outcome)
+    where store_id = $1 and subject = $2 and kind = $3 and channel = $4`, n.StoreID, n.Subject, n.Kind, n.Channel, status)
 	if err != nil {
 		return err
 	}

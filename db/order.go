@@ -283,7 +283,8 @@ func columnsOf(refs []OrderRef) ([]int32, []uuid.UUID) {
 	return stores, ids
 }
 
-// BoardOrders are the orders on a store's board, oldest first, at most boardMax of them.
+// BoardOrders are the orders on a store's board, oldest first. More than boardMax are an error: a board that
+// shows less than there is would be worse.
 func BoardOrders(ctx context.Context, q Querier, storeID int32) ([]*Order, error) {
 	rows, err := q.Query(ctx, `
     select`+orderColumns+`
@@ -291,12 +292,16 @@ func BoardOrders(ctx context.Context, q Querier, storeID int32) ([]*Order, error
     join stores s on s.store_id = o.store_id
     where o.store_id = $1 and o.open and o.status in ('placed', 'in_progress', 'ready')
     order by o.id
-    limit $2`, storeID, boardMax)
+    limit $2`, storeID, boardMax+1)
 	if err != nil {
 		return nil, err
 	}
-	return pgx.CollectRows(rows, scanOrder)
+	orders, err := pgx.CollectRows(rows, scanOrder)
+	if len(orders) > boardMax {
+		return nil, fmt.Errorf("the board of store %d has more than %d orders", storeID, boardMax)
+	}
+	return orders, err
 }
 
-// boardMax bounds a board: no shop works on more tickets, and a screen could not show them.
-const boardMax = 1000
+// boardMax bounds a board, far above what a shop can work on: 30 MB of JSON.
+const boardMax = 20_000

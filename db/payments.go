@@ -18,6 +18,7 @@ type Charge struct {
 	Token    string
 	Status   PaymentStatus
 	Wanted   bool // the order still waits to be paid; else the charge must not be made any more
+	BegunAt  time.Time
 }
 
 // Key is the idempotency key under which the provider knows the charge.
@@ -90,11 +91,11 @@ func writePayments(ctx context.Context, tx pgx.Tx, work []*changing) error {
 }
 
 const chargeColumns = `
-    p.store_id, p.order_id, p.attempt, p.amount, s.currency, coalesce(p.token, ''), p.status, o.status = 'payment_pending'`
+    p.store_id, p.order_id, p.attempt, p.amount, s.currency, coalesce(p.token, ''), p.status, o.status = 'payment_pending', p.created_at`
 
 func scanCharge(row pgx.CollectableRow) (*Charge, error) {
 	c := new(Charge)
-	return c, row.Scan(&c.StoreID, &c.ID, &c.Attempt, &c.Amount, &c.Currency, &c.Token, &c.Status, &c.Wanted)
+	return c, row.Scan(&c.StoreID, &c.ID, &c.Attempt, &c.Amount, &c.Currency, &c.Token, &c.Status, &c.Wanted, &c.BegunAt)
 }
 
 // ChargesOf are the current attempts of the named orders, settled or not.

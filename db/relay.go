@@ -28,6 +28,8 @@ const (
 	// stamped before they are committed: the overlap covers the longest flush but for one that hangs.
 	historyEvery   = time.Second
 	historyOverlap = 3 * time.Second
+	// historyLongest bounds how far back it looks after an interruption.
+	historyLongest = time.Minute
 
 	ordersChannel = "frenchpress_orders"
 	reconnectWait = 250 * time.Millisecond
@@ -123,15 +125,21 @@ func (h *Hub) listen(ctx context.Context) error {
 	}
 }
 
-// readHistory finds what the other processes changed lately, told or not.
+// readHistory finds what the other processes changed since the last look, told or not. After a long time
+// without the database all watchers start again instead.
 func (h *Hub) readHistory(ctx context.Context) error {
+	next := time.Now()
+	if next.Sub(h.looked) > historyLongest {
+		h.failAll(ErrSlow)
+		h.looked = next
+	}
 	ctx, cancel := context.WithTimeout(ctx, historyOverlap)
 	defer cancel()
 	rows, err := h.pool.Query(ctx, `
     select store_id, order_id, max(version)
     from order_history
     where at > $1 and origin <> $2
-    group by store_id, order_id`, time.Now().Add(-historyEvery-historyOverlap), h.origin)
+    group by store_id, order_id`, h.looked.Add(-historyOverlap), h.origin)
 	if err != nil {
 		return err
 	}
@@ -139,7 +147,11 @@ func (h *Hub) readHistory(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return h.fetch(ctx, changes)
+	if err := h.fetch(ctx, changes); err != nil {
+		return err
+	}
+	h.looked = next
+	return nil
 }
 
 // fetch reads the orders that somebody here watches and hands them on.

@@ -97,11 +97,21 @@ func takeSlots(ctx context.Context, tx pgx.Tx, work []*placing, settings map[int
 }
 
 func takeLimitedSlots(ctx context.Context, tx pgx.Tx, limited []*placing, settings map[int32]writeSettings, now time.Time) error {
+	if err := holdSettings(ctx, tx, limited, settings); err != nil {
+		return err
+	}
 	wanted := make(map[*placing][]OpenSlot, len(limited))
+	free := map[int32][]OpenSlot{} // by store, for those who take any
 	for _, p := range limited {
-		slots, err := wantedSlots(ctx, tx, p, settings[p.Store.ID], now, len(limited))
-		if err != nil {
-			return err
+		slots, known := free[p.Store.ID]
+		if p.Asked || !known {
+			var err error
+			if slots, err = wantedSlots(ctx, tx, p, settings[p.Store.ID], now, len(limited)); err != nil {
+				return err
+			}
+		}
+		if !p.Asked {
+			free[p.Store.ID] = slots
 		}
 		wanted[p] = slots
 	}
@@ -134,6 +144,29 @@ func takeLimitedSlots(ctx context.Context, tx pgx.Tx, limited []*placing, settin
 		return err
 	}
 	return refuseFull(ctx, tx, refused, settings, now)
+}
+
+// holdSettings reads how the stores cut and limit their slots again and keeps that so until the commit: who
+// changes it counts the places anew, and must see those given out here.
+func holdSettings(ctx context.Context, tx pgx.Tx, limited []*placing, settings map[int32]writeSettings) error {
+	stores := make([]int32, len(limited))
+	for i, p := range limited {
+		stores[i] = p.Store.ID
+	}
+	rows, err := tx.Query(ctx, `
+    select store_id, paused_until, slot_minutes, slot_limit, prep_minutes
+    from store_settings
+    where store_id = any($1) and slot_limit is not null
+    order by store_id
+    for share`, stores)
+	if err != nil {
+		return err
+	}
+	held, err := pgx.CollectRows(rows, pgx.RowToStructByPos[writeSettings])
+	for _, s := range held {
+		settings[s.StoreID] = s
+	}
+	return err
 }
 
 // wantedSlots are the slots an order could go into: the one it asked for, or the first with free

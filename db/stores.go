@@ -118,12 +118,29 @@ func (c *Catalog) Patch(ctx context.Context, s *Store, p StorePatch, by string) 
 		if err := patchStore(ctx, tx, s.ID, s.Version, p); err != nil {
 			return err
 		}
+		if p.Hours != nil || p.SlotMinutes != nil || p.SlotLimit != nil {
+			if err := recountSlots(ctx, tx, p.applied(s), time.Now()); err != nil {
+				return err
+			}
+		}
 		return Audit(ctx, tx, s.ID, by, "store_patched", p)
 	})
 	if err != nil {
 		return err
 	}
 	return c.Refresh(ctx)
+}
+
+// applied is the store with its new hours and slots.
+func (p StorePatch) applied(s *Store) *Store {
+	changed := *s
+	if p.Hours != nil {
+		changed.Hours = *p.Hours
+	}
+	if p.SlotMinutes != nil {
+		changed.SlotMinutes = *p.SlotMinutes
+	}
+	return &changed
 }
 
 func patchStore(ctx context.Context, q Querier, storeID int32, version int, p StorePatch) error {

@@ -44,6 +44,7 @@ func (w *chargeWorker) Work(ctx context.Context, job *river.Job[chargeArgs]) err
 	if err != nil {
 		return err
 	}
+	began := time.Now()
 	var mu sync.Mutex
 	var leaving []db.OrderRef
 	var g errgroup.Group
@@ -53,8 +54,8 @@ func (w *chargeWorker) Work(ctx context.Context, job *river.Job[chargeArgs]) err
 			continue // settled, or unknown and with a job of its own
 		}
 		g.Go(func() error {
-			settled, err := w.client.charge(ctx, charge)
-			if err == nil && !settled {
+			said, err := w.client.chargeInGroup(ctx, charge, began, job.Attempt == 1)
+			if err == nil && said == "" {
 				mu.Lock()
 				defer mu.Unlock()
 				leaving = append(leaving, charge.OrderRef)
@@ -69,26 +70,39 @@ func (w *chargeWorker) Work(ctx context.Context, job *river.Job[chargeArgs]) err
 	return err
 }
 
-// charge asks the provider once and records what it said. It is false if nothing is known to have been
-// done; a time-out is recorded as unknown, and its follow-up job is part of that change.
-func (c *Client) charge(ctx context.Context, charge *db.Charge) (settled bool, err error) {
-	if !charge.Wanted {
-		return false, nil // an earlier try may have got through: its own job asks
+// chargeInGroup charges one order of a group that was begun at a moment; it says nothing if the order has
+// to leave with a job of its own: because others took so long that it may not be wanted any more, or
+// because it is not wanted now and an earlier try may have got through.
+func (c *Client) chargeInGroup(ctx context.Context, charge *db.Charge, began time.Time, firstTry bool) (db.PaymentStatus, error) {
+	switch {
+	case time.Since(began) > chargePatience:
+		return "", nil
+	case charge.Wanted:
+		return c.charge(ctx, charge)
+	case firstTry && time.Since(charge.BegunAt) < sweepAfter:
+		return db.Void, c.settle(ctx, charge, db.Charged{Status: db.Void})
 	}
+	return "", nil
+}
+
+// charge asks the provider once and records what it said: captured, failed, or unknown if it did not answer
+// in time. Empty means that nothing was done.
+func (c *Client) charge(ctx context.Context, charge *db.Charge) (db.PaymentStatus, error) {
 	patience, cancel := context.WithTimeout(ctx, chargePatience)
 	defer cancel()
 	said, err := c.provider.Charge(patience, charge.Key(), charge.Reference(), charge.Amount, charge.Token)
+	result := db.Charged{Status: db.Unknown}
 	switch {
 	case err == nil:
-		return true, c.settle(ctx, charge, charged(said))
+		result = charged(said)
 	case ctx.Err() != nil:
-		return false, ctx.Err()
-	case errors.Is(err, context.DeadlineExceeded):
-		return true, c.settle(ctx, charge, db.Charged{Status: db.Unknown})
+		return "", ctx.Err()
+	case !errors.Is(err, context.DeadlineExceeded):
+		c.config.Log.LogAttrs(ctx, slog.LevelWarn, "the provider refused a charge; it will be tried again under the same key",
+			slog.Int("store", int(charge.StoreID)), slog.String("order", charge.ID.String()), slog.Any("error", err))
+		return "", nil
 	}
-	c.config.Log.LogAttrs(ctx, slog.LevelWarn, "the provider refused a charge; it will be tried again under the same key",
-		slog.Int("store", int(charge.StoreID)), slog.String("order", charge.ID.String()), slog.Any("error", err))
-	return false, nil
+	return result.Status, c.settle(ctx, charge, result)
 }
 
 func (c *Client) settle(ctx context.Context, charge *db.Charge, said db.Charged) error {

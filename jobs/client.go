@@ -103,7 +103,7 @@ func New(pool *pgxpool.Pool, config Config) (*Client, error) {
 		DiscardedJobRetentionPeriod: -1,
 		Queues: map[string]river.QueueConfig{
 			queueCharge: {MaxWorkers: 64, FetchCooldown: fetchCooldown, FetchPollInterval: fetchPollCharge},
-			queueSettle: {MaxWorkers: 64, FetchCooldown: fetchCooldown},
+			queueSettle: {MaxWorkers: 512, FetchCooldown: fetchCooldown},
 			queueNotify: {MaxWorkers: 16, FetchCooldown: fetchCooldown},
 			queueTimers: {MaxWorkers: 4, FetchCooldown: fetchCooldown},
 		},

@@ -30,13 +30,23 @@ func (w *notifyWorker) NextRetry(job *river.Job[notifyArgs]) time.Time { return 
 
 func (w *notifyWorker) Work(ctx context.Context, job *river.Job[notifyArgs]) error {
 	var failed error
+	busy := false
 	for _, notice := range job.Args.Notices {
-		if err := w.client.notifyOrder(ctx, notice); err != nil {
+		err := w.client.notifyOrder(ctx, notice)
+		if errors.Is(err, db.ErrClaimBusy) {
+			busy = true
+		} else {
 			failed = errors.Join(failed, err)
 		}
 	}
+	if failed == nil && busy {
+		return river.JobSnooze(busyFor)
+	}
 	return failed
 }
+
+// busyFor is how long a message waits for an earlier one to the same customer.
+const busyFor = 2 * time.Second
 
 // notifyOrder sends one message about an order to every channel its customer has.
 func (c *Client) notifyOrder(ctx context.Context, notice db.Notice) error {

@@ -11,8 +11,11 @@ import (
 )
 
 const (
-	lookEvery = 250 * time.Millisecond
+	lookEvery = 500 * time.Millisecond
 	lookFor   = 10 * time.Second
+	// givenUpAfter is when no worker can still be about to send a charge: only then does the provider's not
+	// knowing it mean that it will never be.
+	givenUpAfter = jobTimeout + chargePatience
 )
 
 // errNotYet is a provider that is still working on a charge.
@@ -50,11 +53,13 @@ func (w *settleWorker) Work(ctx context.Context, job *river.Job[settleArgs]) err
 		return err
 	case said != nil:
 		return w.client.settle(ctx, charge, charged(said))
+	case !charge.Wanted && time.Since(charge.BegunAt) < givenUpAfter:
+		return errNotYet
 	case !charge.Wanted:
 		return w.client.settle(ctx, charge, db.Charged{Status: db.Void})
 	}
-	settled, err := w.client.charge(ctx, charge)
-	if err == nil && !settled {
+	now, err := w.client.charge(ctx, charge)
+	if err == nil && (now == "" || now == db.Unknown) {
 		err = errNotYet
 	}
 	return err

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/rivertype"
 	"golang.org/x/sync/errgroup"
 
 	"frenchpress/db"
@@ -60,7 +61,9 @@ func (w *sweepWorker) Work(ctx context.Context, _ *river.Job[sweepArgs]) error {
 		return err
 	}
 	var params []river.InsertManyParams
-	opts := &river.InsertOpts{UniqueOpts: river.UniqueOpts{ByArgs: true, ByPeriod: time.Minute}}
+	opts := &river.InsertOpts{UniqueOpts: river.UniqueOpts{ByArgs: true, ByState: []rivertype.JobState{
+		rivertype.JobStateAvailable, rivertype.JobStatePending, rivertype.JobStateRunning, rivertype.JobStateRetryable, rivertype.JobStateScheduled,
+	}}}
 	for _, ref := range stuck.Charges {
 		params = append(params, river.InsertManyParams{Args: settleArgs{ref}, InsertOpts: opts})
 	}
@@ -70,9 +73,16 @@ func (w *sweepWorker) Work(ctx context.Context, _ *river.Job[sweepArgs]) error {
 	if len(params) == 0 {
 		return nil
 	}
-	w.client.config.Log.WarnContext(ctx, "payments stood still and are taken up again", "charges", len(stuck.Charges),
-		"refunds", len(stuck.Refunds))
-	_, err = w.client.river.InsertMany(ctx, params)
+	inserted, err := w.client.river.InsertMany(ctx, params)
+	added := 0
+	for _, job := range inserted {
+		if !job.UniqueSkippedAsDuplicate {
+			added++
+		}
+	}
+	if added > 0 {
+		w.client.config.Log.WarnContext(ctx, "payments stood still without a job and are taken up again", "payments", added)
+	}
 	return err
 }
 

@@ -8,6 +8,7 @@ import { askReason, pausing } from './pause.js';
 import { soldOutList } from './sold_out.js';
 import { bell, titleFlash } from './sound.js';
 import { MINUTE, seconds } from './times.js';
+import { usualOptions } from './usual.js';
 
 const { store } = document.body.dataset;
 const deviceName = `frenchpress.device.${store}`;
@@ -35,7 +36,8 @@ function run(token) {
   const flash = titleFlash();
   const connection = { live: false, failed: false, last: 0, ended: false };
   const queue = commandQueue(store, token, { answered, changed, refused });
-  const tickets = lanes({ pending: queue.pending, act, arrived });
+  const usual = usualOptions(store, () => tickets.redraw());
+  const tickets = lanes({ pending: queue.pending, act, arrived, usual: usual.is });
   const parts = { push: queue.push, pending: queue.pending };
   const soldOut = soldOutList(store, parts);
   const pause = pausing(store, parts);
@@ -123,6 +125,8 @@ function run(token) {
   const stream = follow(`/v1/stores/${store}/board/live`, token, { message, down, refused });
   setInterval(tickets.draw, 5000);
   setInterval(() => connection.ended || pause.load(), MINUTE / 2);
+  setInterval(() => connection.ended || usual.load(), 5 * MINUTE);
+  usual.load();
   queue.flush();
   status();
 }

@@ -8,8 +8,8 @@ import { money } from './money.js';
 import { slotPicker } from './slots.js';
 import { moment } from './times.js';
 
-/** checkout runs the second step of the panel. storeNow() is the store as the API last told it. */
-export function checkout(store, basket, panel, storeNow) {
+/** checkout runs the second step of the panel. shop.now() is the store as the API last told it, shop.look() asks again. */
+export function checkout(store, basket, panel, shop) {
   const form = one('#checkout');
   const slots = slotPicker(store);
   const page = { show, busy: false };
@@ -20,7 +20,7 @@ export function checkout(store, basket, panel, storeNow) {
     one('#basket').parentElement.scrollTop = 0;
     (on ? one('#checkout-title') : one('#basket-title')).focus({ preventScroll: true });
     if (!on) return;
-    slots.accept(storeNow()?.accepting ?? true);
+    slots.accept(shop.now()?.accepting ?? true);
     slots.load();
     fulfilmentChanged();
     refresh();
@@ -86,7 +86,7 @@ export function checkout(store, basket, panel, storeNow) {
     }
     if (error.code === 'price_changed') return priceChanged(error, notice);
     if (error.code === 'slot_full') return slotFull(error, notice);
-    if (error.code === 'store_closed' || error.code === 'store_paused') return say(notice, shutWords(error, storeNow()), { bad: true });
+    if (error.code === 'store_closed' || error.code === 'store_paused') return shut(error, notice);
     if (error.status === 422 && error.errors.length) return faults(error, notice);
     say(notice, error.message, { bad: true });
   }
@@ -98,6 +98,11 @@ export function checkout(store, basket, panel, storeNow) {
     const no = h('button', { type: 'button', class: 'button', onclick: () => show(false) }, 'Look at the basket');
     say(notice, [`The price has changed. The total is now ${money(quote.total)}. Nothing has been charged.`, h('div', { class: 'acts' }, yes, no)]);
     yes.focus();
+  }
+
+  async function shut(error, notice) {
+    await shop.look();
+    say(notice, shutWords(error, shop.now()), { bad: true });
   }
 
   function slotFull(error, notice) {
@@ -167,7 +172,7 @@ function request(form, basket, slots, expected) {
 
 function shutWords(error, store) {
   if (error.code === 'store_closed') return 'The store is closed at that time. Choose another time, and your basket stays as it is.';
-  const until = error.body.paused_until ?? store?.paused_until;
+  const until = store?.paused_until;
   return `The bar is catching its breath and takes no orders${until ? ` until ${moment(until)}` : ' for a moment'}. Your basket stays as it is.`;
 }
 

@@ -9,9 +9,9 @@ const REMEMBERED = 500;
 
 /**
  * lanes keeps the orders of the board and draws them. pending() are the waiting commands, act(type, order) is called for a
- * tap, arrived(order) for an order that was not there before.
+ * tap, arrived(order) for an order that was not there before, usual(line, option) tells what an item has by itself.
  */
-export function lanes({ pending, act, arrived }) {
+export function lanes({ pending, act, arrived, usual }) {
   const orders = new Map();
   const left = new Map(); // version and lane of orders that went, so that an older answer does not bring them back
   const notices = new Map();
@@ -76,7 +76,7 @@ export function lanes({ pending, act, arrived }) {
     const key = [order.version, order.status, order.waiting, order.gone, notice, isNew, ageKey(order, now())].join('|');
     const known = drawn.get(order.id);
     if (known?.key === key) return known.element;
-    const element = ticketOf(order, { now: now(), notice, fresh: isNew, gone: Boolean(order.gone), act });
+    const element = ticketOf(order, { now: now(), notice, fresh: isNew, gone: Boolean(order.gone), act, usual });
     drawn.set(order.id, { key, element });
     return element;
   }
@@ -91,6 +91,10 @@ export function lanes({ pending, act, arrived }) {
 
   return {
     put, board, draw,
+    redraw() {
+      drawn.clear();
+      draw();
+    },
     tell: (id, words) => words && notices.set(id, words),
     has: (id) => orders.has(id),
     dismiss(id) {

@@ -16,7 +16,7 @@ let menu;
 let shop;
 const basket = openBasket(store);
 const panel = basketPanel(store, basket, { menu: () => menu, edit });
-checkout(store, basket, panel, () => shop);
+checkout(store, basket, panel, { now: () => shop, look });
 
 const cardOf = (id) => one(`.item[data-item="${CSS.escape(id)}"]`);
 const itemOf = (id) => menu?.categories.flatMap((category) => category.items).find((item) => item.id === id);

@@ -53,7 +53,7 @@ export function askReason(order, done) {
     done(reason.trim());
   };
   fill(sheet, h('h2', { id: 'reason-title' }, `Cancel order ${order.number} for ${order.customer.name}?`),
-    h('p', null, order.payment.status === 'due' ? 'It has not been paid.' : 'What was paid goes back.'),
+    h('p', null, `${order.payment.status === 'due' ? 'It has not been paid.' : 'What was paid goes back.'} Tap why, and it is cancelled.`),
     h('div', { class: 'acts' }, REASONS.map((reason) => h('button', { type: 'button', class: 'button', onclick: () => finish(reason) }, reason))),
     h('form', { class: 'search-row other', onsubmit: (submit) => { submit.preventDefault(); finish(other.value); } }, other, h('button', { class: 'danger', type: 'submit' }, 'Cancel it')),
     h('div', { class: 'acts' }, h('button', { type: 'button', class: 'quiet', onclick: () => sheet.close() }, 'Keep the order')));

@@ -34,11 +34,14 @@ const minutesSince = (start, now) => Math.max(0, Math.floor((now - new Date(star
 /** ageKey changes when the ticket has to be drawn again for its age. */
 export const ageKey = (order, now) => Object.values(age(order, now)).join();
 
-/** ticketOf draws an order. act(type, order) is called for each tap; notice is what the barista has to know of it. */
-export function ticketOf(order, { now, notice, fresh, gone, act }) {
+/**
+ * ticketOf draws an order. act(type, order) is called for each tap; notice is what the barista has to know of it;
+ * usual(line, option) tells what an item has by itself.
+ */
+export function ticketOf(order, { now, notice, fresh, gone, act, usual }) {
   return h('article', { class: 'ticket', 'data-order': order.id, 'data-new': fresh, 'data-gone': gone, 'aria-label': `Order ${order.number} for ${order.customer.name}` },
     top(order, now),
-    h('ul', { class: 'ticket-lines' }, order.lines.map(lineOf)),
+    h('ul', { class: 'ticket-lines' }, order.lines.map((line) => lineOf(line, usual))),
     order.payment.status === 'due' && !gone && due(order, act),
     notice && h('p', { class: 'ticket-notice', role: 'alert' }, notice),
     order.waiting > 0 && h('p', { class: 'ticket-pending' }, 'Not sent yet'),
@@ -60,12 +63,15 @@ function top(order, now) {
     h('p', { class: 'age', 'data-age': old.heat }, old.later ? 'later' : `${old.minutes} min`, h('small', null, old.words)));
 }
 
-function lineOf(line) {
+function lineOf(line, usual) {
   const size = line.size_name ?? line.size;
+  const [plain, chosen] = [true, false].map((is) => line.options.filter((option) => usual(line, option) === is));
   return h('li', null,
     h('b', null, `${line.quantity}×`),
     h('span', { class: 'ticket-item' }, line.name, size && h('small', null, ` ${size}`)),
-    line.options.length > 0 && h('ul', { class: 'ticket-options' }, line.options.map((option) => h('li', { class: without(option) && 'without' }, unitWords(option.name, option.units)))),
+    line.options.length > 0 && h('ul', { class: 'ticket-options' },
+      chosen.map((option) => h('li', { class: without(option) && 'without' }, unitWords(option.name, option.units))),
+      plain.map((option) => h('li', { class: 'usual' }, unitWords(option.name, option.units)))),
     line.note && h('p', { class: 'ticket-note' }, line.note));
 }
 

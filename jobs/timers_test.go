@@ -1,0 +1,333 @@
+package jobs
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/riverqueue/river"
+
+	"frenchpress/db"
+)
+
+// forgotten is an order whose charge no job knows of, as after a loss of River's tables.
+func (s *shop) forgotten(t *testing.T, token string) *db.Order {
+	t.Helper()
+	return s.mute().place(t, token, nil)
+}
+
+func (s *shop) cancelled(t *testing.T, o *db.Order) *db.Order {
+	t.Helper()
+	o, err := s.orders.Advance(t.Context(), o.Ref(), db.CancelByCustomer("customer", "", time.Now()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+// charge is the order's current one.
+func (s *shop) charge(t *testing.T, o *db.Order) *db.Charge {
+	t.Helper()
+	charges, err := db.ChargesOf(t.Context(), s.pool, []db.OrderRef{o.Ref()})
+	if err != nil || len(charges) != 1 {
+		t.Fatal(charges, err)
+	}
+	return charges[0]
+}
+
+// chargeUnseen makes the provider charge the order, and the process end before it could take note.
+func (s *shop) chargeUnseen(t *testing.T, o *db.Order) {
+	t.Helper()
+	c := s.charge(t, o)
+	if _, err := s.jobs.provider.Charge(t.Context(), c.Key(), c.Reference(), c.Amount, c.Token); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (s *shop) exec(t *testing.T, sql string, args ...any) {
+	t.Helper()
+	if _, err := s.pool.Exec(t.Context(), sql, args...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// sweep makes the order's payment so old that nobody can still be at it, and sweeps.
+func (s *shop) sweep(t *testing.T, o *db.Order) {
+	t.Helper()
+	s.exec(t, `update payments set created_at = now() - $2::interval, updated_at = now() - $2::interval where order_id = $1`, o.ID, givenUpAfter+time.Second)
+	if err := (&sweepWorker{client: s.jobs}).Work(t.Context(), &river.Job[sweepArgs]{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// wantsMoney holds an order against the provider's books.
+func (s *shop) wantsMoney(t *testing.T, o *db.Order, charged, givenBack int) {
+	t.Helper()
+	var charges, refunds int
+	err := s.pool.QueryRow(t.Context(), `
+    select count(*), count(r.key)
+    from sandbox.charges c
+    left join sandbox.refunds r on r.charge_key = c.key
+    where c.reference = $1 and c.outcome = 'succeeded'`, (&db.Charge{OrderRef: o.Ref()}).Reference()).Scan(&charges, &refunds)
+	if err != nil || charges != charged || refunds != givenBack {
+		t.Errorf("charged %d times, given back %d times (%v)", charges, refunds, err)
+	}
+}
+
+// TestSweep wants every payment that stands still finished by what the provider says of it.
+func TestSweep(t *testing.T) {
+	t.Parallel()
+	for name, x := range map[string]struct {
+		make               func(*shop, *testing.T) *db.Order
+		status             db.Status
+		payment            db.PaymentStatus
+		charged, givenBack int
+	}{
+		"never charged": {func(s *shop, t *testing.T) *db.Order {
+			return s.forgotten(t, "tok_visa")
+		}, db.StatusPlaced, db.Captured, 1, 0},
+		"charged, and not taken note of": {func(s *shop, t *testing.T) *db.Order {
+			o := s.forgotten(t, "tok_visa")
+			s.chargeUnseen(t, o)
+			return o
+		}, db.StatusPlaced, db.Captured, 1, 0},
+		"declined, and not taken note of": {func(s *shop, t *testing.T) *db.Order {
+			o := s.forgotten(t, "tok_declined")
+			s.chargeUnseen(t, o)
+			return o
+		}, db.PaymentFailed, db.Failed, 0, 0},
+		"cancelled, never charged": {func(s *shop, t *testing.T) *db.Order {
+			return s.mute().cancelled(t, s.forgotten(t, "tok_visa"))
+		}, db.Cancelled, db.Void, 0, 0},
+		"cancelled, charged and not taken note of": {func(s *shop, t *testing.T) *db.Order {
+			o := s.forgotten(t, "tok_visa")
+			s.chargeUnseen(t, o)
+			return s.mute().cancelled(t, o)
+		}, db.Cancelled, db.Refunded, 1, 1},
+		"unknown": {func(s *shop, t *testing.T) *db.Order {
+			o := s.forgotten(t, "tok_visa")
+			s.chargeUnseen(t, o)
+			settled, err := s.mute().orders.Settle(t.Context(), o.Ref(), db.Settle(db.Charged{Attempt: 1, Status: db.Unknown}, time.Now()))
+			if err != nil || settled.Payment.Status != db.Unknown {
+				t.Fatal(settled, err)
+			}
+			return settled
+		}, db.StatusPlaced, db.Captured, 1, 0},
+		"refund forgotten": {func(s *shop, t *testing.T) *db.Order {
+			return s.mute().cancelled(t, s.paid(t, nil))
+		}, db.Cancelled, db.Refunded, 1, 1},
+		"refund made, and not taken note of": {func(s *shop, t *testing.T) *db.Order {
+			o := s.mute().cancelled(t, s.paid(t, nil))
+			c := s.charge(t, o)
+			if err := s.jobs.provider.Refund(t.Context(), "refund-"+c.Key(), c.Key(), c.Amount); err != nil {
+				t.Fatal(err)
+			}
+			return o
+		}, db.Cancelled, db.Refunded, 1, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := openShop(t)
+			o := x.make(s, t)
+			s.sweep(t, o)
+			s.sweep(t, o) // a second sweep finds nothing, or what is under way
+			o = s.await(t, o.Ref(), within, func(o *db.Order) bool { return o.Payment.Status.Settled() })
+			if o.Status != x.status || o.Payment.Status != x.payment {
+				t.Errorf("the order is %s, its payment %s; want %s, %s", o.Status, o.Payment.Status, x.status, x.payment)
+			}
+			s.wantsMoney(t, o, x.charged, x.givenBack)
+		})
+	}
+}
+
+// TestSweeperFindsByItself leaves a payment to the sweeper as it runs in the shop.
+func TestSweeperFindsByItself(t *testing.T) {
+	t.Parallel()
+	s := openShop(t)
+	o := s.forgotten(t, "tok_visa")
+	s.exec(t, `update payments set updated_at = now() - $2::interval where order_id = $1`, o.ID, sweepAfter)
+	o = s.await(t, o.Ref(), 20*time.Second, func(o *db.Order) bool { return o.Status == db.StatusPlaced })
+	s.wantsMoney(t, o, 1, 0)
+}
+
+func TestSweepLeavesTheYoung(t *testing.T) {
+	t.Parallel()
+	s := openShop(t)
+	young := s.forgotten(t, "tok_visa")
+	s.sweep(t, s.paid(t, nil))
+	var found bool
+	err := s.pool.QueryRow(t.Context(), `select exists (select from river_job where kind in ('settle', 'refund'))`).Scan(&found)
+	if err != nil || found {
+		t.Errorf("a job was made for a payment that is young or settled (%v)", err)
+	}
+	if c := s.charge(t, young); c.Status != db.Pending {
+		t.Errorf("the young payment is %s", c.Status)
+	}
+}
+
+// TestNotGivenUpEarly is about a cancelled order that a worker may still be about to charge.
+func TestNotGivenUpEarly(t *testing.T) {
+	t.Parallel()
+	s := openShop(t)
+	o := s.mute().cancelled(t, s.forgotten(t, "tok_visa"))
+	worker, job := &settleWorker{client: s.jobs}, &river.Job[settleArgs]{Args: settleArgs{o.Ref()}}
+	if err := worker.Work(t.Context(), job); !errors.Is(err, errNotYet) {
+		t.Errorf("given up at once: %v", err)
+	}
+	s.chargeUnseen(t, o)
+	if err := worker.Work(t.Context(), job); err != nil {
+		t.Error(err)
+	}
+	s.await(t, o.Ref(), within, func(o *db.Order) bool { return o.Payment.Status == db.Refunded })
+	s.wantsMoney(t, o, 1, 1)
+}
+
+// TestLateSuccess is a charge that went through after it had been given up: the money goes back.
+func TestLateSuccess(t *testing.T) {
+	t.Parallel()
+	s := openShop(t)
+	o := s.mute().cancelled(t, s.forgotten(t, "tok_visa"))
+	late := s.charge(t, o)
+	s.sweep(t, o)
+	s.await(t, o.Ref(), within, func(o *db.Order) bool { return o.Payment.Status == db.Void })
+	said, err := s.jobs.provider.Charge(t.Context(), late.Key(), late.Reference(), late.Amount, late.Token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.jobs.settle(t.Context(), late, charged(said)); err != nil {
+		t.Fatal(err)
+	}
+	o = s.await(t, o.Ref(), within, func(o *db.Order) bool { return o.Payment.Status == db.Refunded })
+	if o.Status != db.Cancelled || o.Payment.Captured != o.Payment.Refunded || o.Payment.Captured == 0 {
+		t.Errorf("the order is %s, its payment %+v", o.Status, o.Payment)
+	}
+	s.wantsMoney(t, o, 1, 1)
+}
+
+// impatient is the same client with timers of a millisecond.
+func (s *shop) impatient() *Client {
+	c := *s.jobs
+	c.config.ExpireAfter, c.config.AbandonAfter = time.Millisecond, time.Millisecond
+	return &c
+}
+
+func (s *shop) expire(t *testing.T) {
+	t.Helper()
+	time.Sleep(5 * time.Millisecond) // all orders are older than the timer
+	if err := (&expireWorker{client: s.impatient()}).Work(t.Context(), &river.Job[expireArgs]{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestExpire(t *testing.T) {
+	t.Parallel()
+	s := openShop(t)
+	declined := s.place(t, "tok_declined", nil)
+	s.await(t, declined.Ref(), within, func(o *db.Order) bool { return o.Status == db.PaymentFailed })
+	paid, underWay := s.paid(t, nil), s.place(t, "tok_timeout", nil)
+	s.expire(t)
+	s.expire(t)
+	for _, x := range []struct {
+		o       *db.Order
+		status  db.Status
+		payment db.PaymentStatus
+	}{{declined, db.Expired, db.Void}, {paid, db.StatusPlaced, db.Captured}, {underWay, db.Expired, db.Refunded}} {
+		// The charge under way goes through later; it must not revive the order.
+		o := s.await(t, x.o.Ref(), within, func(o *db.Order) bool { return o.Payment.Status == x.payment })
+		if o.Status != x.status {
+			t.Errorf("the order is %s, its payment %s; want %s", o.Status, o.Payment.Status, x.status)
+		}
+	}
+	s.wantsMoney(t, declined, 0, 0)
+	s.wantsMoney(t, underWay, 1, 1)
+	if late := s.forgotten(t, "tok_visa"); late.Status != db.PaymentPending {
+		t.Errorf("placed as %s", late.Status)
+	} else if err := (&expireWorker{client: s.jobs}).Work(t.Context(), &river.Job[expireArgs]{}); err != nil {
+		t.Error(err)
+	} else if o, err := db.OrderByID(t.Context(), s.pool, late.Ref()); err != nil || o.Status != db.PaymentPending {
+		t.Errorf("within its quarter of an hour the order is %v (%v)", o, err)
+	}
+}
+
+func TestAbandon(t *testing.T) {
+	t.Parallel()
+	s := openShop(t)
+	want := map[uuid.UUID]db.Status{}
+	for _, step := range []struct {
+		kinds []string
+		then  db.Status
+	}{{nil, db.StatusPlaced}, {[]string{"start"}, db.InProgress}, {[]string{"ready"}, db.Abandoned}, {[]string{"ready", "collect"}, db.PickedUp}, {[]string{"ready", "undo"}, db.InProgress}} {
+		o := s.paid(t, nil)
+		for _, kind := range step.kinds {
+			o = s.do(t, kind, o)
+		}
+		want[o.ID] = step.then
+	}
+	abandon := func(c *Client) {
+		if err := (&abandonWorker{client: c}).Work(t.Context(), &river.Job[abandonArgs]{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for id, status := range s.statuses(t) {
+		if status == db.Abandoned {
+			t.Errorf("%s is abandoned within its two hours", id)
+		}
+	}
+	abandon(s.jobs)
+	time.Sleep(5 * time.Millisecond)
+	abandon(s.impatient())
+	for id, status := range s.statuses(t) {
+		if status != want[id] {
+			t.Errorf("%s is %s, want %s", id, status, want[id])
+		}
+		o, err := db.OrderByID(t.Context(), s.pool, db.OrderRef{StoreID: s.store.ID, ID: id})
+		if err != nil || o.Payment.Status != db.Captured {
+			t.Errorf("the payment of an order that is %s: %+v (%v)", status, o.Payment, err)
+		}
+	}
+}
+
+func (s *shop) statuses(t *testing.T) map[uuid.UUID]db.Status {
+	t.Helper()
+	rows, err := s.pool.Query(t.Context(), `select id, status from orders`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[uuid.UUID]db.Status{}
+	var id uuid.UUID
+	var status db.Status
+	if _, err := pgx.ForEachRow(rows, []any{&id, &status}, func() error {
+		found[id] = status
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+func TestHousekeeping(t *testing.T) {
+	t.Parallel()
+	s := openShop(t)
+	old, fresh := s.paid(t, nil), s.paid(t, nil)
+	s.exec(t, `update idempotency_keys set created_at = now() - $2::interval where order_id = $1`, old.ID, keysKept+time.Minute)
+	if err := (&housekeepingWorker{client: s.jobs}).Work(t.Context(), &river.Job[housekeepingArgs]{}); err != nil {
+		t.Fatal(err)
+	}
+	rows, err := s.pool.Query(t.Context(), `select order_id from idempotency_keys`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept, err := pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+	if err != nil || len(kept) != 1 || kept[0] != fresh.ID {
+		t.Errorf("kept are the keys of %v (%v), want %s", kept, err, fresh.ID)
+	}
+	next := time.Now().UTC().AddDate(0, 1, 1-time.Now().UTC().Day()).Format("2006_01")
+	for _, table := range []string{"orders", "order_history", "payments"} {
+		var there bool
+		if err := s.pool.QueryRow(t.Context(), `select to_regclass($1) is not null`, table+"_"+next).Scan(&there); err != nil || !there {
+			t.Errorf("there is no %s_%s (%v)", table, next, err)
+		}
+	}
+}
