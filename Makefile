@@ -11,7 +11,7 @@ help: ## Show this list
 
 run: ## Start the shop, its board and its own database
 	@.ci/setup $(if $(DATABASE_URL),,postgres)
-	@go run ./app
+	@CGO_ENABLED=0 go run ./app
 
 test: ## Run all tests, those in the browser included
 	@.ci/setup postgres chromium cc

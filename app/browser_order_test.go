@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 
 	"frenchpress/db"
 )
@@ -239,6 +240,10 @@ func browseSoldOutLine(t *testing.T, b *browser) {
 	device := s.device(t, testStore)
 	customer := b.tab(t, s, desktop, "422")
 	customer.begin()
+	customer.tap(`[aria-label="More: Number of Croissant"]`)
+	customer.sees("#sums", "Subtotal $8.50")
+	customer.press(kb.Enter) // the focus is still there
+	customer.sees("#sums", "Subtotal $12.75")
 	customer.tap(`[data-item="cinnamon-bun"] .item-open`)
 	customer.tap("#item-sheet .primary", "Add to basket")
 	until := time.Now().Add(time.Hour).UTC().Format(time.RFC3339)

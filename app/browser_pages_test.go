@@ -26,7 +26,7 @@ const (
 // tooWide are the elements that stick out of the window, but for what is meant to be scrolled sideways.
 const tooWide = `[...document.querySelectorAll('body *')]
   .filter((e) => seen(e) && !e.closest('.aisles ul, .hidden, .skip'))
-  .filter((e) => e.closest('.lane') ? e.closest('.lane').scrollWidth > e.closest('.lane').clientWidth : !e.closest('.lanes') && e.getBoundingClientRect().right > innerWidth + 1)
+  .filter((e) => e.closest('.lane') ? e.closest('.lane').scrollWidth > e.closest('.lane').clientWidth : !e.closest('.lanes') && e.getBoundingClientRect().right > %d + 1)
   .map((e) => e.outerHTML.slice(0, 80)).slice(0, 3)`
 
 // fits checks what holds for every screen: nothing is wider than the window, whatever its width, there is one
@@ -36,7 +36,7 @@ func (p *tab) fits(what string, widths ...int64) {
 	for _, width := range append(widths, narrowest, phone, tablet, desktop) {
 		p.width(width)
 		p.until("the window has its width", fmt.Sprintf("document.documentElement.clientWidth === %d", width))
-		if wide := eval[[]string](p, tooWide); len(wide) > 0 || eval[int64](p, "document.documentElement.scrollWidth") > width {
+		if wide := eval[[]string](p, fmt.Sprintf(tooWide, width)); len(wide) > 0 || eval[int64](p, "document.documentElement.scrollWidth") > width {
 			p.t.Errorf("%s, %d wide: too wide are %s", what, width, wide)
 		}
 	}

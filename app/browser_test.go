@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -32,7 +33,7 @@ const (
 func TestBrowser(t *testing.T) {
 	t.Parallel()
 	b := openBrowser(t)
-	for name, part := range map[string]func(*testing.T, *browser){
+	parts := map[string]func(*testing.T, *browser){
 		"Coffee":         browseCoffee,
 		"Declined":       browseDeclined,
 		"PriceChanged":   browsePriceChanged,
@@ -50,7 +51,11 @@ func TestBrowser(t *testing.T) {
 		"BoardsPages":    browseBoardsPages,
 		"StaffsPages":    browseStaffsPages,
 		"Motion":         browseMotion,
-	} {
+	}
+	if os.Getenv(picturesSetting) != "" {
+		parts["Pictures"] = takePictures
+	}
+	for name, part := range parts {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			part(t, b)

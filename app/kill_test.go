@@ -278,7 +278,7 @@ func (b books) awaitSettled(t *testing.T, killed time.Time) {
 
 // entry is what the books say of one order.
 type entry struct {
-	Status, Payment                    string
+	ID, Status, Payment                string
 	Total, Captured, Refunded          int64
 	Charges                            int // that went through
 	Charged, GivenBack                 int64
@@ -302,15 +302,13 @@ func (b books) check(t *testing.T, purchases []purchase) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	entries := map[string]entry{}
-	var id string
-	var e entry
-	if _, err := pgx.ForEachRow(rows, []any{&id, &e.Status, &e.Payment, &e.Total, &e.Captured, &e.Refunded, &e.Charges, &e.Charged,
-		&e.GivenBack, &e.Version, &e.Steps, &e.FirstStep, &e.Highest}, func() error {
-		entries[id] = e
-		return nil
-	}); err != nil {
+	written, err := pgx.CollectRows(rows, pgx.RowToStructByPos[entry])
+	if err != nil {
 		t.Fatal(err)
+	}
+	entries := map[string]entry{}
+	for _, e := range written {
+		entries[e.ID] = e
 	}
 	if len(purchases) == 0 || len(entries) != len(purchases) {
 		t.Errorf("the shop has %d orders, the customers know of %d", len(entries), len(purchases))

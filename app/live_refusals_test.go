@@ -1,9 +1,11 @@
 package main
 
 import (
+	"errors"
 	"net"
 	"net/http"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -108,11 +110,7 @@ func TestSlowReader(t *testing.T) {
 	t.Parallel()
 	s := openShop(t)
 	board := s.device(t, testStore)
-	lines := make([]object, 50)
-	for i := range lines {
-		lines[i] = object{"item": "latte", "size": "small", "quantity": 99, "note": strings.Repeat("no foam, ", 22)}
-	}
-	o := s.place(t, latte(object{"lines": lines, "fulfilment": "in_store", "payment": object{"method": "counter"}})).wants(t, 201).order(t)
+	o := s.place(t, atCounter()).order(t)
 	for _, upgrade := range []string{"", "\r\n" + strings.Join(handshake, "\r\n")} {
 		openMute(t, s, "GET "+boardLive+" HTTP/1.1\r\nHost: shop\r\nAuthorization: Bearer "+board+upgrade+"\r\n\r\n")
 	}
@@ -124,8 +122,7 @@ func TestSlowReader(t *testing.T) {
 	w := s.viewer(true, boardLive, board).open(t)
 	w.next(t, soon)
 	var slowest time.Duration
-	end := time.Now().Add(45 * time.Second)
-	for messages := 0; s.api.streams.Load() > 1; messages++ {
+	for end := time.Now().Add(45 * time.Second); s.api.streams.Load() > 1; {
 		began := time.Now()
 		if o.Status == "placed" {
 			o = s.moved(t, board, o, "start")
@@ -135,7 +132,7 @@ func TestSlowReader(t *testing.T) {
 		w.until(t, soon, func(seen order) bool { return seen.Version == o.Version })
 		slowest = max(slowest, time.Since(began))
 		if time.Now().After(end) {
-			t.Fatalf("after %d messages the slow readers are still there", messages)
+			t.Fatalf("after %d versions the slow readers are still there", o.Version)
 		}
 	}
 	t.Logf("%d versions until both slow readers were dropped; the other viewer waited at most %v", o.Version, slowest.Round(time.Millisecond))
@@ -144,17 +141,22 @@ func TestSlowReader(t *testing.T) {
 	}
 }
 
-// openMute sends a request and never reads the answer.
+// openMute sends a request and never reads the answer. Small segments keep the buffers in between small.
 func openMute(t *testing.T, s *shop, request string) {
 	t.Helper()
-	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", strings.TrimPrefix(s.URL, "http://"))
+	dialer := net.Dialer{Control: func(_, _ string, conn syscall.RawConn) error {
+		var refused error
+		err := conn.Control(func(fd uintptr) {
+			refused = errors.Join(syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, syscall.TCP_MAXSEG, 536),
+				syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 4<<10))
+		})
+		return errors.Join(err, refused)
+	}}
+	conn, err := dialer.DialContext(t.Context(), "tcp", strings.TrimPrefix(s.URL, "http://"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	if err := conn.(*net.TCPConn).SetReadBuffer(4 << 10); err != nil {
-		t.Fatal(err)
-	}
 	if _, err := conn.Write([]byte(request)); err != nil {
 		t.Fatal(err)
 	}

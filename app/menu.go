@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -45,12 +44,9 @@ func (a *API) putMenu(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	put, err := db.ParseMenu(body.raw)
+	put, err := readMenu(body.fields(), store.Currency)
 	if err != nil {
-		return menuFaults(err)
-	}
-	if put.Currency != store.Currency {
-		return db.Faults{{Pointer: "/currency", Detail: "must be the store's, " + store.Currency}}
+		return err
 	}
 	ctx, now := c.Request().Context(), time.Now()
 	if err := a.catalog.Refresh(ctx); err != nil {
@@ -76,15 +72,6 @@ func (a *API) putMenu(c echo.Context) error {
 		return err
 	}
 	return answerMenu(c, menu)
-}
-
-// menuFaults tells the faults of a menu; what its parser could not even read is one fault of the whole.
-func menuFaults(err error) error {
-	var faults db.Faults
-	if errors.As(err, &faults) {
-		return faults
-	}
-	return db.Faults{{Pointer: "", Detail: strings.TrimPrefix(err.Error(), "parse menu: json: ")}}
 }
 
 // ifMatch demands that the caller has seen what is there now.

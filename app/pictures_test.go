@@ -1,17 +1,92 @@
 package main
 
 import (
-	_ "os"
-	_ "path/filepath"
+	"os"
+	"path/filepath"
 	"testing"
-	_ "time"
 
-	_ "github.com/chromedp/cdproto/emulation"
-	_ "github.com/chromedp/cdproto/network"
-	_ "github.com/chromedp/cdproto/page"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/chromedp"
 
-	_ "frenchpress/db"
+	"frenchpress/db"
 )
+
+const (
+	// picturesSetting names the directory for the README's pictures, seen from the repository's root:
+	//
+	//	FRENCHPRESS_PICTURES=docs go test ./app -run TestBrowser/Pictures
+	picturesSetting = "FRENCHPRESS_PICTURES"
+
+	pictureWidth, pictureHeight = 1200, 800
+)
+
+// takePictures takes a picture of each screen, with a morning going on.
+func takePictures(t *testing.T, b *browser) {
+	dir := os.Getenv(picturesSetting)
+	if !filepath.IsAbs(dir) {
+		dir = filepath.Join("..", dir)
+	}
+	s := openShop(t)
+	device := s.device(t, testStore)
+	cookie := s.signedIn(t, "mia", db.Admin)
+	told := s.told(t, device)
+	orders := s.busy(t, device)
+
+	p := b.tab(t, s, desktop, "'script-src' was not explicitly set") // as in browseStaff
+	invoke(p, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{Width: pictureWidth, Height: pictureHeight, DeviceScaleFactor: 1})
+	invoke(p, network.SetCookie, network.SetCookieParams{Name: cookie.Name, Value: cookie.Value, URL: s.URL})
+	p.open("/")
+	p.picture(dir, "shop")
+	p.fillBasket()
+	p.picture(dir, "menu")
+	p.open("/" + testStore + "/orders/" + orders[2].ID + "#token=" + orders[2].Token)
+	p.sees(".news", "Being made right now")
+	p.picture(dir, "order")
+	p.pair(device)
+	p.sees(".ticket-options .usual", "House roast")
+	p.picture(dir, "board")
+	p.open("/staff/" + testStore + "/orders/" + told.ID)
+	p.picture(dir, "staff")
+	p.open("/staff/jobs/jobs?state=completed")
+	p.sees("body", "charge")
+	p.picture(dir, "jobs")
+}
+
+// fillBasket chooses a drink and something to go with it.
+func (p *tab) fillBasket() {
+	p.t.Helper()
+	p.open("/" + testStore)
+	p.tap(`[data-item="latte"] .item-open`)
+	p.tap(`#item-sheet input[value="large"]`)
+	p.tap("#item-sheet .option", "Oat milk")
+	p.tap(`[aria-label="More: Extra shot"]`)
+	p.tap("#item-sheet .primary", "Add to basket")
+	p.tap(`[data-item="pain-au-chocolat"] .item-open`)
+	p.tap("#item-sheet .primary", "Add to basket")
+	p.tap("#tips input[value='100']")
+	p.sees("#sums", "Tip $1.00")
+	eval[chromedp.Void](p, "scrollTo({ top: 0, behavior: 'instant' })")
+}
+
+// told is an order with a story: its first card is declined.
+func (s *shop) told(t *testing.T, device string) order {
+	t.Helper()
+	body := latte(object{"customer": object{"name": "Nour", "email": "nour@example.org"}, "payment": object{"method": "card", "token": "tok_declined"}})
+	o := s.place(t, body, "Prefer: wait=10").wants(t, 201).order(t)
+	again := object{"payment": object{"method": "card", "token": "tok_visa"}}
+	s.call(t, "POST", o.path()+"/payment", o.Token, again, "Idempotency-Key: again", "Prefer: wait=10").wants(t, 201)
+	return s.moved(t, device, o, "start", "ready", "collect")
+}
+
+// picture writes what the window shows to a file, once it shows all of it.
+func (p *tab) picture(dir, name string) {
+	p.t.Helper()
+	p.until("the images are there", "document.readyState === 'complete' && [...document.images].every((image) => image.complete || image.loading === 'lazy')")
+	data, err := chromedp.Run(p.ctx, chromedp.CaptureScreenshot())
+	p.do(err)
+	p.do(os.WriteFile(filepath.Join(dir, name+".png"), data, 0o644))
+}
 
 // morning is what lies on the board at a quarter past eight: who ordered what how many minutes ago, and the
 // commands that followed, with how many minutes ago the last of them was.

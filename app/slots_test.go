@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -216,5 +217,49 @@ func TestSlotBooks(t *testing.T) {
         select count(*) from orders o
         where o.store_id = s.store_id and o.slot_starts_at = s.starts_at and o.status <> 'cancelled')`); n != 0 {
 		t.Errorf("%d slots are not what their orders say", n)
+	}
+}
+
+// TestSlotsCutAnew changes how a store cuts and limits its slots: the orders it has already count, also those
+// from before there was a limit, and those that were made.
+func TestSlotsCutAnew(t *testing.T) {
+	t.Parallel()
+	s := openShop(t)
+	span := s.limitSlots(t, 50)[1]
+	staff, board := s.staff(t, "mia", db.Manager), s.device(t, testStore)
+	s.patch(t, staff, testStore, object{"slot_limit": nil})
+	early := s.placed(t, span.pickup(0))
+	s.place(t, span.pickup(119*time.Minute)).wants(t, 202)
+	s.place(t, span.pickup(121*time.Minute)).wants(t, 202)
+	gone := s.place(t, span.pickup(122*time.Minute)).wants(t, 202).order(t)
+	s.cancel(t, gone).wants(t, 200)
+	s.do(t, board, "ready", early, "applied")
+	s.do(t, board, "collect", early, "applied")
+	free := func(minutes time.Duration, limit int) (free []int) {
+		s.patch(t, staff, testStore, object{"slot_minutes": int(minutes / time.Minute), "slot_limit": limit})
+		for _, slot := range s.comingSlots(t) {
+			if !slot.StartsAt.Before(span.StartsAt) && slot.StartsAt.Before(span.EndsAt) {
+				free = append(free, *slot.Free)
+			}
+		}
+		return free
+	}
+	for _, x := range []struct {
+		minutes time.Duration
+		limit   int
+		free    []int
+	}{{4 * time.Hour, 4, []int{1}}, {2 * time.Hour, 4, []int{2, 3}}, {time.Hour, 1, []int{0, 0, 0, 1}}, {4 * time.Hour, 3, []int{0}}} {
+		if got := free(x.minutes, x.limit); !slices.Equal(got, x.free) {
+			t.Errorf("slots of %v with a limit of %d have %v free, want %v", x.minutes, x.limit, got, x.free)
+		}
+	}
+	s.place(t, span.pickup(3*time.Hour)).wantsProblem(t, 409, "slot_full")
+	s.patch(t, staff, testStore, object{"slot_limit": 4})
+	last := s.place(t, span.pickup(3*time.Hour)).wants(t, 202).order(t)
+	s.place(t, span.pickup(3*time.Hour)).wantsProblem(t, 409, "slot_full")
+	s.patch(t, staff, testStore, object{"slot_minutes": 120})
+	s.cancel(t, last).wants(t, 200)
+	if got := free(2*time.Hour, 4); !slices.Equal(got, []int{2, 3}) {
+		t.Errorf("cancelled after slots were cut anew, an order leaves %v free", got)
 	}
 }

@@ -139,7 +139,7 @@ func (w *watching) openSocket(ctx context.Context, t *testing.T, header http.Hea
 	w.conn = conn
 	conn.SetReadLimit(1 << 20)
 	return func() error {
-		defer conn.CloseNow()
+		defer func() { _ = conn.CloseNow() }()
 		for {
 			kind, data, err := conn.Read(ctx)
 			if err != nil {

@@ -282,10 +282,11 @@ func (c *Catalog) loadMenu(ctx context.Context, key menuKey) (*Menu, error) {
 			return nil, fmt.Errorf("reading menu %d version %d: %w", key.MenuID, key.Version, err)
 		}
 		menu, err := ParseMenu(content)
-		if err == nil {
-			c.parsed.Add(key, menu)
+		if err != nil { // not as Faults, which are about what a user sent
+			return nil, fmt.Errorf("menu %d version %d: %s", key.MenuID, key.Version, err.Error())
 		}
-		return menu, err
+		c.parsed.Add(key, menu)
+		return menu, nil
 	})
 	if err != nil {
 		return nil, err

@@ -1,7 +1,6 @@
 package db
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"net/url"
@@ -11,7 +10,6 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
 )
 
 // Menu is what a chain, or a store with a menu of its own, sells. One that ParseMenu returned is never changed and is
@@ -103,10 +101,7 @@ var (
 func ParseMenu(data []byte) (*Menu, error) {
 	var m Menu
 	if err := json.Unmarshal(data, &m, json.RejectUnknownMembers(true)); err != nil {
-		return nil, fmt.Errorf("parse menu: %w", unreadable(err))
-	}
-	if m.Categories == nil {
-		return nil, fmt.Errorf("parse menu: %w", Faults{{Pointer: "/categories", Detail: "is required"}})
+		return nil, fmt.Errorf("parse menu: %w", err)
 	}
 	if err := m.Validate().Err(); err != nil {
 		return nil, fmt.Errorf("parse menu: %w", err)
@@ -114,21 +109,6 @@ func ParseMenu(data []byte) (*Menu, error) {
 	parsed := View{Menu: &m}.copied()
 	parsed.index = newMenuIndex(parsed)
 	return parsed, nil
-}
-
-// unreadable is the fault of what is no menu at all, at its place: names are case-sensitive and come once.
-func unreadable(err error) error {
-	var misfit *json.SemanticError
-	var syntax *jsontext.SyntacticError
-	switch {
-	case errors.As(err, &misfit) && errors.Is(err, json.ErrUnknownName):
-		return Faults{{Pointer: string(misfit.JSONPointer), Detail: "is not known here"}}
-	case errors.As(err, &misfit):
-		return Faults{{Pointer: string(misfit.JSONPointer), Detail: "has the wrong type"}}
-	case errors.As(err, &syntax):
-		return Faults{{Pointer: string(syntax.JSONPointer), Detail: "is malformed or there twice"}}
-	}
-	return err
 }
 
 // Item finds an item by its id, nil if the menu has none.

@@ -211,24 +211,46 @@ func TestARefusedOrderLeavesItsKey(t *testing.T) {
 	}
 }
 
-// TestAnotherTryStartsAfresh has a store that stops limiting its slots while a placing has to be tried again.
+// TestAnotherTryStartsAfresh has a store that stops limiting its slots between two tries to place an order.
 func TestAnotherTryStartsAfresh(t *testing.T) {
 	t.Parallel()
-	w := openTill(t, dbtest.Database(t), 0)
+	config, err := pgxpool.ParseConfig(dbtest.URL(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	beside, err := pgxpool.NewWithConfig(t.Context(), config.Copy())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(beside.Close)
 	limit := func(places *int) error {
-		_, err := w.pool.Exec(t.Context(), `update store_settings set slot_limit = $1`, places)
+		_, err := beside.Exec(t.Context(), `update store_settings set slot_limit = $1`, places)
 		return err
 	}
+	var failed atomic.Bool
+	config.PrepareConn = func(context.Context, *pgx.Conn) (bool, error) {
+		if failed.CompareAndSwap(true, false) { // the next transaction begins
+			return true, limit(nil)
+		}
+		return true, nil
+	}
+	pool, err := pgxpool.NewWithConfig(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	w := openTill(t, pool, 0)
 	if err := limit(new(3)); err != nil {
 		t.Fatal(err)
 	}
 	w.onWrite = func() error {
 		w.onWrite = nil
-		return errors.Join(limit(nil), &pgconn.PgError{Code: "40P01"})
+		failed.Store(true)
+		return &pgconn.PgError{Code: "40P01"}
 	}
 	placed, err := w.Place(t.Context(), w.latte(t, "card", "key"))
 	if err != nil || placed.Order.SlotStartsAt != nil || placed.Order.PickupAt != nil {
-		t.Fatalf("the order is in the slot at %v for %v: %v", placed.Order.SlotStartsAt, placed.Order.PickupAt, err)
+		t.Fatalf("%+v, %v", placed.Order, err)
 	}
 	if _, err := w.Advance(t.Context(), placed.Order.Ref(), db.CancelByCustomer("customer", "", time.Now())); err != nil {
 		t.Errorf("cancelling it: %v", err)

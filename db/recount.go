@@ -8,17 +8,20 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// recountSlots puts the open orders of a store into its slots as they are cut from now on, and counts the
-// places taken. The caller has changed the store's settings in this transaction, which keeps orders out
-// meanwhile.
+// placedAhead is more than anybody can order ahead.
+const placedAhead = 8 * 24 * time.Hour
+
+// recountSlots puts the orders of a store, those made already too, into its slots as they are cut from now
+// on, and counts the places taken. The caller has changed the store's settings in this transaction, which
+// keeps orders out meanwhile.
 func recountSlots(ctx context.Context, tx pgx.Tx, s *Store, now time.Time) error {
 	from := now.Add(-MaxSlotMinutes * time.Minute)
 	rows, err := tx.Query(ctx, `
     select id, pickup_at
     from orders
-    where store_id = $1 and open and pickup_at >= $2
+    where store_id = $1 and id >= uuid_floor($3) and pickup_at >= $2 and status not in ('cancelled', 'expired')
     order by id
-    for no key update`, s.ID, from)
+    for no key update`, s.ID, from, from.Add(-placedAhead))
 	if err != nil {
 		return err
 	}

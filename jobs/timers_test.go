@@ -270,12 +270,12 @@ func TestAbandon(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	abandon(s.jobs)
 	for id, status := range s.statuses(t) {
 		if status == db.Abandoned {
 			t.Errorf("%s is abandoned within its two hours", id)
 		}
 	}
-	abandon(s.jobs)
 	time.Sleep(5 * time.Millisecond)
 	abandon(s.impatient())
 	for id, status := range s.statuses(t) {
@@ -295,14 +295,17 @@ func (s *shop) statuses(t *testing.T) map[uuid.UUID]db.Status {
 	if err != nil {
 		t.Fatal(err)
 	}
-	found := map[uuid.UUID]db.Status{}
-	var id uuid.UUID
-	var status db.Status
-	if _, err := pgx.ForEachRow(rows, []any{&id, &status}, func() error {
-		found[id] = status
-		return nil
-	}); err != nil {
+	type row struct {
+		ID     uuid.UUID
+		Status db.Status
+	}
+	orders, err := pgx.CollectRows(rows, pgx.RowToStructByPos[row])
+	if err != nil {
 		t.Fatal(err)
+	}
+	found := map[uuid.UUID]db.Status{}
+	for _, o := range orders {
+		found[o.ID] = o.Status
 	}
 	return found
 }

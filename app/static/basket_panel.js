@@ -16,35 +16,53 @@ const wide = matchMedia('(min-width: 70rem)');
 export function basketPanel(store, basket, { menu, edit }) {
   const panel = { quote: undefined, prices: [], gone: new Map(), watch: undefined, draw, open, close: () => sheet.close() };
   const ask = quoter(store, answered);
+  const rows = []; // the lines as they are drawn
   const askRest = quoter(store, (answer) => answer.state === 'priced' && priced(answer.quote));
 
   function draw() {
     const empty = basket.lines.length === 0;
     one('#basket-empty').hidden = !empty;
     one('#basket-foot').hidden = empty;
-    fill(one('#basket-lines'), basket.lines.map((line, at) => lineOf(line, at)));
+    drawLines();
     drawTips(basket);
     bar();
   }
 
-  function lineOf(line, at) {
-    const item = menu()?.categories.flatMap((category) => category.items).find((each) => each.id === line.item);
+  // A row that only changes its number or price stays where it is, with the focus and a finger that are on it.
+  function drawLines() {
+    const list = one('#basket-lines');
+    basket.lines.forEach((line, at) => {
+      const item = menu()?.categories.flatMap((category) => category.items).find((each) => each.id === line.item);
+      const key = JSON.stringify([{ ...line, quantity: 0 }, panel.gone.get(at), Boolean(item)]);
+      if (rows[at]?.key !== key) rows[at] = { key, ...rowOf(line, at, item) };
+      rows[at].steps.set(line.quantity, true, line.quantity < MOST_OF_A_LINE);
+      rows[at].price.textContent = panel.prices[at] ?? '';
+      if (!list.children[at]) list.append(rows[at].element);
+      else if (list.children[at] !== rows[at].element) list.children[at].replaceWith(rows[at].element);
+    });
+    rows.length = basket.lines.length;
+    while (list.children.length > rows.length) list.lastElementChild.remove();
+  }
+
+  function rowOf(line, at, item) {
     const words = item ? lineWords(item, line) : { name: line.item, options: '' };
     const steps = stepper(`Number of ${words.name}`, (by) => {
-      if (line.quantity + by < 1) basket.remove(at);
-      else basket.replace(at, { ...line, quantity: line.quantity + by });
+      const quantity = basket.lines[at].quantity + by;
+      if (quantity < 1) basket.remove(at);
+      else basket.replace(at, { ...basket.lines[at], quantity });
     });
-    steps.set(line.quantity, true, line.quantity < MOST_OF_A_LINE);
+    const price = h('span', { class: 'line-price' });
     const fault = panel.gone.get(at);
-    return h('li', { class: 'line', 'data-gone': Boolean(fault), 'data-line': at },
+    const element = h('li', { class: 'line', 'data-gone': Boolean(fault), 'data-line': at },
       h('span', { class: 'line-name' }, words.name),
-      h('span', { class: 'line-price' }, panel.prices[at] ?? ''),
+      price,
       words.options && h('span', { class: 'line-options' }, words.options),
       line.note && h('span', { class: 'line-note' }, `“${line.note}”`),
       fault && h('p', { class: 'fault' }, fault),
       h('div', { class: 'line-acts' }, steps.element, h('span', null,
         item && h('button', { type: 'button', class: 'quiet', 'aria-label': `Edit ${words.name}`, onclick: () => edit(at) }, 'Edit'),
         h('button', { type: 'button', class: 'quiet', 'aria-label': `Remove ${words.name}`, onclick: () => basket.remove(at) }, 'Remove'))));
+    return { element, steps, price };
   }
 
   function answered(answer) {
@@ -146,10 +164,13 @@ function noticeWords(answer, gone, remove) {
 }
 
 let otherTip = false;
+let drawnTip;
 
 function drawTips(basket) {
   const amounts = (document.body.dataset.tips ?? '').split(',').map(Number);
   const other = otherTip || ![0, ...amounts].includes(basket.tip);
+  if (drawnTip === `${other} ${basket.tip}`) return;
+  drawnTip = `${other} ${basket.tip}`;
   const pill = (words, amount, checked, act) => h('label', { class: 'pill' },
     h('input', { type: 'radio', name: 'tip', checked, onchange: act, value: amount }), h('span', null, words));
   const chosen = document.activeElement?.name === 'tip' ? document.activeElement.value : undefined;

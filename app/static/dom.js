@@ -47,7 +47,7 @@ export function stepper(name, step) {
   return {
     element,
     set(units, mayLess, mayMore) {
-      count.textContent = units;
+      if (count.textContent !== String(units)) count.textContent = units; // said aloud only when it changes
       less.disabled = !mayLess;
       more.disabled = !mayMore;
     },

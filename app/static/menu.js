@@ -69,12 +69,15 @@ function edit(at) {
 // The part of the menu being read is marked in the sticky list.
 function followReading() {
   const links = new Map(all('.aisles a').map((link) => [link.hash.slice(1), link]));
+  const mark = (id) => {
+    links.forEach((link, each) => (each === id ? link.setAttribute('aria-current', 'true') : link.removeAttribute('aria-current')));
+    const link = links.get(id);
+    link?.closest('ul').scrollTo({ left: link.offsetLeft - 40 });
+  };
   const watcher = new IntersectionObserver((entries) => {
     const seen = entries.find((entry) => entry.isIntersecting);
-    if (!seen) return;
-    links.forEach((link, id) => (id === seen.target.id ? link.setAttribute('aria-current', 'true') : link.removeAttribute('aria-current')));
-    const link = links.get(seen.target.id);
-    link?.closest('ul').scrollTo({ left: link.offsetLeft - 40 });
+    if (seen) return mark(seen.target.id);
+    if (entries.some((entry) => entry.boundingClientRect.top > entry.rootBounds.bottom)) mark(); // above the menu nothing is being read
   }, { rootMargin: '-20% 0px -70% 0px' });
   all('.category').forEach((category) => watcher.observe(category));
 }

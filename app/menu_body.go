@@ -1,0 +1,104 @@
+package main
+
+import (
+	"encoding/json"
+	"math"
+
+	"frenchpress/db"
+)
+
+// anyLength and anyInt leave bounds to the rules of a menu, which tell all that break them at once.
+const anyLength, anyInt = bodyLimit, math.MaxInt32
+
+// readMenu reads a menu for a store that sells in currency, and holds it to the rules of a menu.
+func readMenu(f *fields, currency string) (*db.Menu, error) {
+	f.optionalText("version", 0, anyLength)
+	if f.has("currency") {
+		f.oneOf("currency", currency)
+	}
+	m := &db.Menu{Currency: currency}
+	for _, category := range f.list("categories", 0, anyLength) {
+		c := db.Category{Name: category.text("name", 0, anyLength)}
+		for _, item := range category.list("items", 0, anyLength) {
+			c.Items = append(c.Items, readItem(item))
+		}
+		m.Categories = append(m.Categories, c)
+	}
+	if err := f.err(); err != nil {
+		return nil, err
+	}
+	data, err := json.Marshal(m)
+	if err != nil {
+		return nil, err
+	}
+	return db.ParseMenu(data)
+}
+
+func readItem(f *fields) db.Item {
+	item := db.Item{
+		ID: f.text("id", 0, anyLength), Name: f.text("name", 0, anyLength), Description: f.text("description", 0, anyLength), Image: f.optionalText("image", 0, anyLength),
+		BasePrice: f.optionalInt64("base_price", -anyInt, anyInt), TaxRate: f.text("tax_rate", 0, anyLength),
+		Available: f.bool("available"), AvailableFrom: f.optionalTime("available_from"),
+	}
+	for _, size := range f.list("sizes", 0, anyLength) {
+		item.Sizes = append(item.Sizes, db.Size{ID: size.text("id", 0, anyLength), Name: size.text("name", 0, anyLength), Price: size.int64("price", -anyInt, anyInt)})
+	}
+	for _, group := range f.list("option_groups", 0, anyLength) {
+		item.OptionGroups = append(item.OptionGroups, readGroup(group))
+	}
+	return item
+}
+
+func readGroup(f *fields) db.OptionGroup {
+	optionalInt := func(name string) *int {
+		if !f.has(name) {
+			return nil
+		}
+		n := f.int(name, -anyInt, anyInt)
+		return &n
+	}
+	group := db.OptionGroup{
+		ID: f.text("id", 0, anyLength), Name: f.text("name", 0, anyLength), Substitution: f.bool("substitution"),
+		MinUnits: f.int("min_units", -anyInt, anyInt), MaxUnits: optionalInt("max_units"),
+		MinUnique: f.int("min_unique", -anyInt, anyInt), MaxUnique: optionalInt("max_unique"), FreeUnits: f.int("free_units", -anyInt, anyInt),
+	}
+	for _, option := range f.list("options", 0, anyLength) {
+		group.Options = append(group.Options, db.Option{
+			ID: option.text("id", 0, anyLength), Name: option.text("name", 0, anyLength), Price: option.optionalInt64("price", -anyInt, anyInt),
+			PriceBySize: option.prices("price_by_size"), DefaultUnits: option.int("default_units", -anyInt, anyInt), MaxUnits: option.int("max_units", -anyInt, anyInt),
+			Available: option.bool("available"), AvailableFrom: option.optionalTime("available_from"),
+		})
+	}
+	return group
+}
+
+// bool is a required true or false.
+func (f *fields) bool(name string) bool {
+	v := f.look(name)
+	switch {
+	case f.object == nil:
+	case v == nil:
+		f.fault(name, "is required")
+	case v.kind != 't' && v.kind != 'f':
+		f.fault(name, "must be true or false")
+	default:
+		return v.kind == 't'
+	}
+	return false
+}
+
+// prices is an optional object of prices; nil where it is absent.
+func (f *fields) prices(name string) map[string]int64 {
+	if !f.has(name) {
+		return nil
+	}
+	child := f.child(name)
+	if child.object == nil {
+		return nil
+	}
+	prices := map[string]int64{}
+	for _, m := range child.object.members {
+		prices[m.name] = child.int64(m.name, -anyInt, anyInt)
+	}
+	return prices
+}
