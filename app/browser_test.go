@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -73,8 +72,10 @@ func openBrowser(t *testing.T) *browser {
 		chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-quic", true))...)
 	ctx, end := chromedp.NewContext(allocator)
 	t.Cleanup(func() { end(); stop() })
-	if err := chromedp.Do(ctx); err != nil {
-		t.Fatalf("starting Chromium: %v", err)
+	// The start itself gets no deadline, for that would be one for all that comes.
+	late := time.AfterFunc(patience, end)
+	if err := chromedp.Do(ctx); !late.Stop() || err != nil {
+		t.Fatalf("Chromium has not started within %v: %v", patience, err)
 	}
 	return &browser{ctx}
 }
@@ -101,8 +102,7 @@ type tab struct {
 	ctx context.Context
 	url string // of the shop
 
-	lock sync.Mutex
-	said []chromedp.ConsoleMessage
+	said []chromedp.ConsoleMessage // by the console; to be read when the window is closed
 	// refusals are parts of what the browser itself, not a page, may write: of a status that is expected, say.
 	refusals []string
 }
@@ -113,7 +113,9 @@ func (b *browser) tab(t *testing.T, s *shop, width int64, refusals ...string) *t
 	t.Helper()
 	ctx, end := chromedp.NewContext(b.ctx, chromedp.WithNewBrowserContext())
 	p := &tab{t: t, ctx: ctx, url: s.URL, refusals: refusals}
+	late := time.AfterFunc(patience, end) // as in openBrowser
 	p.do(chromedp.Do(ctx))
+	late.Stop()
 	console := chromedp.Console(ctx)
 	heard := make(chan struct{})
 	go func() {
@@ -122,9 +124,7 @@ func (b *browser) tab(t *testing.T, s *shop, width int64, refusals ...string) *t
 			if err != nil {
 				return
 			}
-			p.lock.Lock()
 			p.said = append(p.said, message)
-			p.lock.Unlock()
 		}
 	}()
 	t.Cleanup(func() {

@@ -229,22 +229,26 @@ func TestLyingRequests(t *testing.T) {
 
 func TestTooFastEverywhere(t *testing.T) {
 	t.Parallel()
-	s := openShop(t, "RATE_LIMIT=3")
-	for range 12 {
-		s.call(t, "GET", "/v1/stores", "", nil)
-	}
+	s := openShop(t, "RATE_LIMIT=1")
+	paths := []string{"GET /v1/nowhere", "DELETE /v1/stores"}
 	for _, r := range s.api.routes() {
-		if r.Method == anyMethod || slices.Contains([]string{"/healthz", "/readyz", "/metrics"}, r.Path) {
-			continue
-		}
-		at := strings.NewReplacer(":store", testStore, ":id", uuid.NewString(), "*", "shop.js").Replace(r.Path)
-		got := s.call(t, r.Method, at, "", nil).tellsNothing(t)
-		wait, err := strconv.Atoi(got.Header.Get("Retry-After"))
-		if got.wantsProblem(t, 429, "rate_limited"); err != nil || wait < 1 || wait > 60 {
-			t.Errorf("%s: Retry-After is %q", at, got.Header.Get("Retry-After"))
+		if r.Method != anyMethod && !slices.Contains([]string{"/healthz", "/readyz", "/metrics"}, r.Path) {
+			paths = append(paths, r.Method+" "+strings.NewReplacer(":store", testStore, ":id", uuid.NewString(), "*", "shop.js").Replace(r.Path))
 		}
 	}
-	s.call(t, "GET", "/v1/nowhere", "", nil).wantsProblem(t, 429, "rate_limited")
+	for _, path := range paths {
+		method, at, _ := strings.Cut(path, " ")
+		got := s.call(t, method, at, "", nil)
+		for range 10 { // one a second is let through
+			if got.StatusCode != 429 {
+				got = s.call(t, method, at, "", nil)
+			}
+		}
+		wait, err := strconv.Atoi(got.tellsNothing(t).Header.Get("Retry-After"))
+		if got.wantsProblem(t, 429, "rate_limited"); err != nil || wait < 1 || wait > 60 {
+			t.Errorf("%s: Retry-After is %q", path, got.Header.Get("Retry-After"))
+		}
+	}
 	for _, path := range []string{"/healthz", "/readyz", "/metrics"} {
 		s.call(t, "GET", path, "", nil).wants(t, 200)
 	}
