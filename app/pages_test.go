@@ -114,7 +114,7 @@ func TestModulesImportWhatIsThere(t *testing.T) {
 func TestStaticFiles(t *testing.T) {
 	t.Parallel()
 	get := func(target, etag string) *httptest.ResponseRecorder {
-		request := httptest.NewRequest(http.MethodGet, target, nil)
+		request := httptest.NewRequestWithContext(t.Context(), http.MethodGet, target, nil)
 		request.Header.Set("If-None-Match", etag)
 		answer := httptest.NewRecorder()
 		serveStatic(answer, request)

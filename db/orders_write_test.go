@@ -346,7 +346,7 @@ func (c *cutter) Write(data []byte) (int, error) {
 	n, err := c.Conn.Write(data)
 	if bytes.Contains(data, []byte("commit")) && c.armed.CompareAndSwap(true, false) {
 		answer := make([]byte, 1)
-		_, _ = c.Conn.Read(answer) // by now it is committed
+		_, _ = c.Read(answer) // by now it is committed
 		_ = c.Close()
 	}
 	return n, err

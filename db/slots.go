@@ -147,7 +147,8 @@ func takeLimitedSlots(ctx context.Context, tx pgx.Tx, limited []*placing, settin
 }
 
 // holdSettings reads how the stores cut and limit their slots again and keeps that so until the commit: who
-// changes it counts the places anew, and must see those given out here.
+// changes it counts the places anew, and must see those given out here. Processes that place orders at one store
+// wait for each other here, before they look for free places, or the slower one would find them gone.
 func holdSettings(ctx context.Context, tx pgx.Tx, limited []*placing, settings map[int32]writeSettings) error {
 	stores := make([]int32, len(limited))
 	for i, p := range limited {
@@ -158,7 +159,7 @@ func holdSettings(ctx context.Context, tx pgx.Tx, limited []*placing, settings m
     from store_settings
     where store_id = any($1) and slot_limit is not null
     order by store_id
-    for share`, stores)
+    for no key update`, stores)
 	if err != nil {
 		return err
 	}
