@@ -140,7 +140,7 @@ func play(t *testing.T, max int, steps []groupStep) error {
 	}
 	for i, a := range all {
 		if want := m.all[i].want; !a.done || !errors.Is(a.err, want) || (want == nil && a.answer != 10*a.n) {
-			return fmt.Errorf("request %d: done %v, answer %d, %w; want %v", i, a.done, a.answer, a.err, want)
+			return fmt.Errorf("request %d: done %v, answer %d, %w; want %w", i, a.done, a.answer, a.err, want)
 		}
 	}
 	return p.Close(context.Background())
