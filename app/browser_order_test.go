@@ -34,7 +34,7 @@ func (p *tab) begin() {
 	p.open("/" + testStore)
 	p.tap(`[data-item="croissant"] .item-open`)
 	p.tap("#item-sheet .primary", "Add to basket")
-	p.until("the basket is priced", "document.querySelector('#sums .total')")
+	p.until("the basket is priced", `document.querySelector('#sums:not([aria-busy="true"]) .total')`)
 }
 
 // checkout goes from the basket to the moment of paying.

@@ -33,18 +33,18 @@ const tooWide = `[...document.querySelectorAll('body *')]
 // first heading, and all that can be pressed or filled in has a name.
 func (p *tab) fits(what string) {
 	p.t.Helper()
-	for _, width := range []int64{narrowest, phone, tablet, desktop} {
-		p.width(width)
-		p.until("the window has its width", fmt.Sprintf("document.documentElement.clientWidth === %d", width))
-		if wide := eval[[]string](p, fmt.Sprintf(tooWide, width)); len(wide) > 0 || eval[int64](p, "document.documentElement.scrollWidth") > width {
-			p.t.Errorf("%s, %d wide: too wide are %s", what, width, wide)
-		}
-	}
 	if n := eval[int](p, "document.querySelectorAll('h1').length"); n != 1 {
 		p.t.Errorf("%s has %d first headings", what, n)
 	}
 	for _, nameless := range p.nameless() {
 		p.t.Errorf("%s has a %s without a name", what, nameless)
+	}
+	for _, width := range []int64{narrowest, phone, tablet, desktop} {
+		p.width(width)
+		p.until("the window is as wide", fmt.Sprintf("document.documentElement.clientWidth === %d", width))
+		if wide := eval[[]string](p, fmt.Sprintf(tooWide, width)); len(wide) > 0 || eval[int64](p, "document.documentElement.scrollWidth") > width {
+			p.t.Errorf("%s, %d wide: too wide are %s", what, width, wide)
+		}
 	}
 }
 
@@ -81,6 +81,15 @@ func (p *tab) walk(what string, steps int) {
 	}
 }
 
+// reopen opens the basket on a phone again, after it has lain at the side of a wide window.
+func (p *tab) reopen() {
+	p.t.Helper()
+	p.until("the basket lies at the side", "document.querySelector('#side #basket')")
+	p.width(phone)
+	p.until("the basket lies in its sheet", "document.querySelector('#basket-sheet #basket')")
+	p.tap("#basket-open")
+}
+
 // browseCustomersPages looks at each screen of a customer.
 func browseCustomersPages(t *testing.T, b *browser) {
 	s := openShop(t)
@@ -104,11 +113,9 @@ func browseCustomersPages(t *testing.T, b *browser) {
 	p.tap("#item-sheet .primary", "Add to basket")
 	p.sees("#sums", "Total $")
 	p.fits("the menu with a basket")
-	p.width(phone)
-	p.tap("#basket-open")
+	p.reopen()
 	p.fits("the basket")
-	p.width(phone)
-	p.tap("#basket-open")
+	p.reopen()
 	p.walk("the basket", 10)
 	p.tap("#to-checkout")
 	p.tap("#pay", "Pay $")
@@ -117,8 +124,7 @@ func browseCustomersPages(t *testing.T, b *browser) {
 	p.fill("#name", longName)
 	p.tap("#checkout input[value='in_store']")
 	p.fits("the checkout")
-	p.width(phone)
-	p.tap("#basket-open")
+	p.reopen()
 	p.pay()
 	p.sees(".news", "We have your order")
 	p.fits("an order")
@@ -213,7 +219,7 @@ func browseStaffsPages(t *testing.T, b *browser) {
 	p.walk("the door", 4)
 	p.tap("button", "Sign in") // the browser itself asks for a name
 	p.until("still there", "location.pathname === '/staff/sign-in'")
-	invoke(p, network.SetCookie, network.SetCookieParams{Name: cookie.Name, Value: cookie.Value, URL: s.URL})
+	invoke(p, network.SetCookie, network.SetCookieParams{Name: cookie.Name, Value: cookie.Value, URL: p.url})
 	for _, path := range []string{"/staff", "/staff?q=nowhere", "/staff/" + testStore + "/orders/" + o.ID} {
 		p.open(path)
 		p.fits(path)

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -62,7 +63,10 @@ func TestBrowser(t *testing.T) {
 	}
 }
 
-type browser struct{ ctx context.Context }
+type browser struct {
+	ctx    context.Context
+	people atomic.Int64
+}
 
 // openBrowser starts a Chromium with a profile of its own, which ends with the test.
 func openBrowser(t *testing.T) *browser {
@@ -77,7 +81,7 @@ func openBrowser(t *testing.T) *browser {
 	if err := chromedp.Do(ctx); !late.Stop() || err != nil {
 		t.Fatalf("Chromium has not started within %v: %v", patience, err)
 	}
-	return &browser{ctx}
+	return &browser{ctx: ctx}
 }
 
 // chromium finds a browser where .ci/setup does.
@@ -107,12 +111,13 @@ type tab struct {
 	refusals []string
 }
 
-// tab opens a window for somebody new, who has nothing of anybody else's. Whatever the pages write to the
-// console there fails the test.
+// tab opens a window for somebody new, who comes to the shop by a name that nobody else uses for it, and so has
+// no cookies and no memory of anybody else. Whatever the pages write to the console there fails the test.
 func (b *browser) tab(t *testing.T, s *shop, width int64, refusals ...string) *tab {
 	t.Helper()
-	ctx, end := chromedp.NewContext(b.ctx, chromedp.WithNewBrowserContext())
-	p := &tab{t: t, ctx: ctx, url: s.URL, refusals: refusals}
+	ctx, end := chromedp.NewContext(b.ctx, chromedp.WithNewWindow(false)) // a window takes longer than the page in it
+	name := fmt.Sprintf("person%d.localhost", b.people.Add(1))
+	p := &tab{t: t, ctx: ctx, url: strings.Replace(s.URL, "127.0.0.1", name, 1), refusals: refusals}
 	late := time.AfterFunc(patience, end) // as in openBrowser
 	p.do(chromedp.Do(ctx))
 	late.Stop()
@@ -236,8 +241,13 @@ const shownNow = `location.pathname + ': ' + [...document.querySelectorAll('h1, 
 // until waits for an expression to be true, and fails with what the page shows when it does not become so.
 func (p *tab) until(what, expression string) {
 	p.t.Helper()
+	p.becomes(what, func() (bool, error) { return evalNow[bool](p, "Boolean("+expression+")") })
+}
+
+func (p *tab) becomes(what string, holds func() (bool, error)) {
+	p.t.Helper()
 	for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
-		if holds, err := evalNow[bool](p, "Boolean("+expression+")"); holds && err == nil {
+		if is, err := holds(); is && err == nil {
 			return
 		} else if errors.Is(err, context.Canceled) || time.Now().After(end) {
 			shown, _ := evalNow[string](p, shownNow)
@@ -265,12 +275,17 @@ func (p *tab) text(css string) string {
 	return eval[string](p, "say("+js("find", css, "")+")")
 }
 
-// tap presses the element that says the words, as soon as it can be pressed.
+// tap presses the element that says the words, as soon as it can be pressed and stands still.
 func (p *tab) tap(css string, words ...string) {
 	p.t.Helper()
 	place := js("spot", css, strings.Join(words, " "))
-	p.until(fmt.Sprintf("%s %v can be pressed", css, words), place)
-	at := eval[[]float64](p, place)
+	var at []float64
+	p.becomes(fmt.Sprintf("%s %v can be pressed", css, words), func() (bool, error) {
+		before := at
+		var err error
+		at, err = evalNow[[]float64](p, place)
+		return err == nil && at != nil && slices.Equal(before, at), err
+	})
 	ctx, cancel := context.WithTimeout(p.ctx, patience)
 	defer cancel()
 	p.do(chromedp.Do(ctx, chromedp.MouseClickXY(at[0], at[1])))

@@ -35,7 +35,7 @@ func takePictures(t *testing.T, b *browser) {
 
 	p := b.tab(t, s, desktop, "'script-src' was not explicitly set") // as in browseStaff
 	invoke(p, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{Width: pictureWidth, Height: pictureHeight, DeviceScaleFactor: 1})
-	invoke(p, network.SetCookie, network.SetCookieParams{Name: cookie.Name, Value: cookie.Value, URL: s.URL})
+	invoke(p, network.SetCookie, network.SetCookieParams{Name: cookie.Name, Value: cookie.Value, URL: p.url})
 	p.open("/")
 	p.picture(dir, "shop")
 	p.fillBasket()

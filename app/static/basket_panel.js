@@ -5,8 +5,10 @@ import { unitWords } from './choices.js';
 import { closable, fill, h, one, say, stepper } from './dom.js';
 import { minorOf, money } from './money.js';
 import { quoter } from './quotes.js';
+import { steady } from './steady.js';
 
 const sheet = one('#basket-sheet');
+const UNKNOWN = { subtotal: 0, discount: 0, tax: 1, total: 0 }; // not shown while busy, but what lies above stays where it is
 const wide = matchMedia('(min-width: 70rem)');
 
 /**
@@ -15,7 +17,7 @@ const wide = matchMedia('(min-width: 70rem)');
  */
 export function basketPanel(store, basket, { menu, edit }) {
   const panel = { quote: undefined, prices: [], gone: new Map(), watch: undefined, draw, open, close: () => sheet.close() };
-  const ask = quoter(store, answered);
+  const ask = quoter(store, steady(answered));
   const rows = []; // the lines as they are drawn
   const askRest = quoter(store, (answer) => answer.state === 'priced' && priced(answer.quote));
 
@@ -112,6 +114,8 @@ export function basketPanel(store, basket, { menu, edit }) {
     draw();
     askRest(null);
     say(one('#basket-notice'), '');
+    one('#sums').setAttribute('aria-busy', 'true');
+    if (!one('#sums').children.length) fill(one('#sums'), sums({ ...UNKNOWN, tip: basket.tip }));
     ask(basket.lines.length ? { fulfilment: 'pickup', lines: basket.lines, tip: basket.tip } : null);
     panel.watch?.();
   });

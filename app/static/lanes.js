@@ -1,6 +1,7 @@
 // The three columns of the board and what lies in them.
 import { project } from './commands.js';
 import { all, one } from './dom.js';
+import { steady } from './steady.js';
 import { ageKey, begins, ticketOf } from './ticket.js';
 
 const LANES = ['placed', 'in_progress', 'ready'];
@@ -52,7 +53,7 @@ export function lanes({ pending, act, arrived, usual }) {
     begun = true;
   }
 
-  function draw() {
+  const draw = steady(() => {
     const waiting = byOrder(pending());
     const focus = document.activeElement?.closest?.('.ticket') && { id: document.activeElement.closest('.ticket').dataset.order, act: document.activeElement.dataset.act };
     const rows = { placed: [], in_progress: [], ready: [] };
@@ -67,7 +68,7 @@ export function lanes({ pending, act, arrived, usual }) {
     for (const id of drawn.keys()) if (!live.has(id)) drawn.delete(id);
     LANES.forEach((lane) => place(lane, rows[lane]));
     if (focus && !document.activeElement?.closest?.('.ticket')) refocus(focus);
-  }
+  });
 
   function elementOf(order) {
     const isNew = (fresh.get(order.id) ?? 0) > Date.now();

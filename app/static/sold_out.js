@@ -1,6 +1,7 @@
 // The list of what can be sold out: items, and options of items.
 import { call } from './api.js';
 import { closable, fill, h, one } from './dom.js';
+import { steady } from './steady.js';
 import { MINUTE, back, endOfDay } from './times.js';
 
 const sheet = one('#sold-out-sheet');
@@ -21,7 +22,7 @@ export function soldOutList(store, { push, pending }) {
     if (sheet.open) draw();
   }
 
-  function draw() {
+  const draw = steady(() => {
     const focus = document.activeElement?.dataset.key;
     const search = h('input', { type: 'search', 'aria-label': 'Find an item or option', placeholder: 'Find an item or option', value: wanted, 'data-key': 'search', oninput: (typed) => { wanted = typed.target.value; draw(); } });
     fill(sheet, h('div', { class: 'sold-out' },
@@ -29,7 +30,7 @@ export function soldOutList(store, { push, pending }) {
       h('h2', { id: 'sold-out-title', tabindex: '-1', autofocus: true }, 'Sold out'), search,
       menu ? sections() : h('p', { class: 'waiting' }, 'The menu cannot be read while the connection is lost.')));
     if (focus) one(`[data-key="${focus}"]`, sheet)?.focus();
-  }
+  });
 
   function sections() {
     const items = menu.categories.flatMap((category) => category.items);
