@@ -74,11 +74,11 @@ func (p *tab) pair(device string) {
 	p.until("the token has left the address", "!location.hash")
 }
 
-// lane waits until the ticket with a number lies in a lane, with nothing left to send.
+// lane waits until the ticket with a number lies in a lane, and no tap on it waits for its answer.
 func (p *tab) lane(lane string, number int) {
 	p.t.Helper()
 	p.until(fmt.Sprintf("ticket %d in %s", number, lane), fmt.Sprintf(
-		`[...document.querySelectorAll('[data-lane="%s"] .ticket')].some((e) => e.querySelector('.ticket-number').innerText === '%d' && !e.querySelector('.ticket-pending'))`,
+		`[...document.querySelectorAll('[data-lane="%s"] .ticket')].some((e) => e.querySelector('.ticket-number').innerText === '%d' && !e.hasAttribute('data-waiting'))`,
 		lane, number))
 }
 

@@ -1,5 +1,5 @@
 // The barista's board. It never looks up to date while it is not, and every tap counts, with or without a connection.
-import { commandQueue, resultWords } from './commands.js';
+import { SOON, commandQueue, resultWords, slow } from './commands.js';
 import { all, flag, h, one } from './dom.js';
 import { forget, keep, kept } from './keep.js';
 import { lanes } from './lanes.js';
@@ -51,6 +51,7 @@ function run(token) {
 
   function push(type, fields) {
     if (!queue.push(type, fields)) notify('Too many taps are waiting for the connection. Please go on with paper.');
+    setTimeout(changed, SOON + 100);
   }
 
   function answered(command, result) {
@@ -107,7 +108,7 @@ function run(token) {
   }
 
   function status() {
-    const waiting = queue.pending().length;
+    const waiting = queue.pending().filter((command) => !connection.live || slow(command)).length;
     const unsent = waiting ? `, ${waiting} ${waiting === 1 ? 'tap' : 'taps'} to send` : '';
     const lost = !connection.live && connection.failed;
     const live = one('#live');

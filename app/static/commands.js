@@ -7,6 +7,12 @@ import { backOff } from './times.js';
 const AT_ONCE = 100;
 const MOST = 1000; // waiting taps; a shop that is cut off longer needs paper
 
+/** SOON is how long a tap may wait for its answer before anything is said of it, in milliseconds. */
+export const SOON = 700;
+
+/** slow tells of a tap that has waited for longer than taps do. */
+export const slow = (command) => Date.now() - new Date(command.occurred_at) > SOON;
+
 /**
  * commandQueue sends what is pushed. answered(command, result) is called once for each, changed() whenever what waits is
  * different, refused() when the device is not let in any more.
@@ -88,7 +94,7 @@ function alone(work) {
 
 /** project is the order as it will be once the waiting commands are through. */
 export function project(order, commands) {
-  return commands.reduce(step, { ...order, payment: { ...order.payment }, waiting: commands.length });
+  return commands.reduce(step, { ...order, payment: { ...order.payment }, waiting: commands.length > 0, unsent: commands.some(slow) });
 }
 
 function step(order, command) {

@@ -74,7 +74,7 @@ export function lanes({ pending, act, arrived, usual }) {
     const isNew = (fresh.get(order.id) ?? 0) > Date.now();
     if (!isNew) fresh.delete(order.id);
     const notice = notices.get(order.id) ?? '';
-    const key = [order.version, order.status, order.waiting, order.gone, notice, isNew, ageKey(order, now())].join('|');
+    const key = [order.version, order.status, order.waiting, order.unsent, order.gone, notice, isNew, ageKey(order, now())].join('|');
     const known = drawn.get(order.id);
     if (known?.key === key) return known.element;
     const element = ticketOf(order, { now: now(), notice, fresh: isNew, gone: Boolean(order.gone), act, usual });

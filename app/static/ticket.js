@@ -39,12 +39,12 @@ export const ageKey = (order, now) => Object.values(age(order, now)).join();
  * usual(line, option) tells what an item has by itself.
  */
 export function ticketOf(order, { now, notice, fresh, gone, act, usual }) {
-  return h('article', { class: 'ticket', 'data-order': order.id, 'data-new': fresh, 'data-gone': gone, 'aria-label': `Order ${order.number} for ${order.customer.name}` },
+  return h('article', { class: 'ticket', 'data-order': order.id, 'data-new': fresh, 'data-gone': gone, 'data-waiting': order.waiting, 'aria-label': `Order ${order.number} for ${order.customer.name}` },
     top(order, now),
     h('ul', { class: 'ticket-lines' }, order.lines.map((line) => lineOf(line, usual))),
     order.payment.status === 'due' && !gone && due(order, act),
     notice && h('p', { class: 'ticket-notice', role: 'alert' }, notice),
-    order.waiting > 0 && h('p', { class: 'ticket-pending' }, 'Not sent yet'),
+    order.unsent && h('p', { class: 'ticket-pending' }, 'Not sent yet'),
     h('div', { class: 'ticket-acts' }, gone ? press('dismiss', 'Take it off', order, act, true) : buttons(order, act, notice)));
 }
 
