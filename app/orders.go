@@ -122,10 +122,7 @@ func (a *API) postPayment(c echo.Context) error {
 	}
 	replay, replayed := placed.Replay, placed.Replay != nil
 	if !replayed {
-		replay = &db.Replay{OrderID: ref.ID}
-		if until := time.Now().Add(wait); wait > 0 {
-			replay.WaitUntil = &until
-		}
+		replay = unanswered(ref.ID, wait)
 	}
 	frozen, err := a.orders.Answer(ctx, ref.StoreID, db.PaymentRoute, key, replay, func(o *db.Order) (int, []byte) {
 		return settledStatus(o), o.JSON()

@@ -74,22 +74,22 @@ func (a *API) shopPage(c echo.Context) error {
 	})
 }
 
-// pageStore is the store of a page's address.
+// pageStore is the store of a page's address, for pages that do not say how long a new order waits.
 func (a *API) pageStore(c echo.Context) (*db.Store, storeView, error) {
 	store, err := a.storeOf(c)
 	if err != nil {
 		return nil, storeView{}, err
 	}
-	views, err := a.storeViews(c, []*db.Store{store})
-	if err != nil {
-		return nil, storeView{}, err
-	}
-	return store, views[0], nil
+	return store, viewStore(store, 0, time.Now()).view(store), nil
 }
 
 // storePage is a store's menu, where a customer orders.
 func (a *API) storePage(c echo.Context) error {
-	store, view, err := a.pageStore(c)
+	store, err := a.storeOf(c)
+	if err != nil {
+		return err
+	}
+	views, err := a.storeViews(c, []*db.Store{store})
 	if err != nil {
 		return err
 	}
@@ -98,7 +98,7 @@ func (a *API) storePage(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	page := menuPage{head: head{Title: store.Name, Script: "menu.js"}, Store: view}
+	page := menuPage{head: head{Title: store.Name, Script: "menu.js"}, Store: views[0]}
 	for _, category := range menu.Resolve().Categories {
 		shown := categoryView{Name: category.Name}
 		for i := range category.Items {

@@ -60,8 +60,7 @@ func (a *API) postOrder(c echo.Context) error {
 	case placed.Replay != nil:
 		return a.answerPlaced(c, store, key, placed.Replay, true)
 	case wait > 0:
-		until := time.Now().Add(wait)
-		return a.answerPlaced(c, store, key, &db.Replay{OrderID: order.ID, WaitUntil: &until}, false)
+		return a.answerPlaced(c, store, key, unanswered(order.ID, wait), false)
 	}
 	status, answer := a.renderPlaced(placed.Order)
 	return answerOrder(c, store, order.ID, status, answer, false)
@@ -84,6 +83,16 @@ func (a *API) answerPlaced(c echo.Context, store *db.Store, key string, replay *
 		return err
 	}
 	return answerOrder(c, store, frozen.OrderID, frozen.Status, frozen.Answer, replayed)
+}
+
+// unanswered is a key that was just used, by a request that waits for its answer so long.
+func unanswered(order uuid.UUID, wait time.Duration) *db.Replay {
+	r := &db.Replay{OrderID: order}
+	if wait > 0 {
+		until := time.Now().Add(wait)
+		r.WaitUntil = &until
+	}
+	return r
 }
 
 // renderPlaced is the placing answer: the order and its token.

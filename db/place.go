@@ -104,6 +104,19 @@ type writeSettings struct {
 	PrepMinutes int
 }
 
+const readSettings = `
+    select store_id, paused_until, slot_minutes, slot_limit, prep_minutes
+    from store_settings
+    where store_id = any($1)`
+
+func noteSettings(rows pgx.Rows, settings map[int32]writeSettings) error {
+	read, err := pgx.CollectRows(rows, pgx.RowToStructByPos[writeSettings])
+	for _, s := range read {
+		settings[s.StoreID] = s
+	}
+	return err
+}
+
 // claimKeys inserts the keys, finds out for the losers what theirs was used for, and reads the settings
 // that must hold at this moment.
 func claimKeys(ctx context.Context, tx pgx.Tx, work []*placing) (map[int32]writeSettings, error) {
@@ -117,18 +130,7 @@ func claimKeys(ctx context.Context, tx pgx.Tx, work []*placing) (map[int32]write
 	settings := map[int32]writeSettings{}
 	batch := new(pgx.Batch)
 	keys.queue(batch, won)
-	batch.Queue(`
-    select store_id, paused_until, slot_minutes, slot_limit, prep_minutes
-    from store_settings
-    where store_id = any($1)`, stores).Query(func(rows pgx.Rows) error {
-		var s writeSettings
-		_, err := pgx.ForEachRow(rows, []any{&s.StoreID, &s.PausedUntil, &s.SlotMinutes, &s.SlotLimit, &s.PrepMinutes}, func() error {
-			settings[s.StoreID] = s
-			s.PausedUntil, s.SlotLimit = nil, nil
-			return nil
-		})
-		return err
-	})
+	batch.Queue(readSettings, stores).Query(func(rows pgx.Rows) error { return noteSettings(rows, settings) })
 	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
 		return nil, err
 	}

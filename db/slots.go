@@ -154,20 +154,13 @@ func holdSettings(ctx context.Context, tx pgx.Tx, limited []*placing, settings m
 	for i, p := range limited {
 		stores[i] = p.Store.ID
 	}
-	rows, err := tx.Query(ctx, `
-    select store_id, paused_until, slot_minutes, slot_limit, prep_minutes
-    from store_settings
-    where store_id = any($1) and slot_limit is not null
+	rows, err := tx.Query(ctx, readSettings+` and slot_limit is not null
     order by store_id
     for no key update`, stores)
 	if err != nil {
 		return err
 	}
-	held, err := pgx.CollectRows(rows, pgx.RowToStructByPos[writeSettings])
-	for _, s := range held {
-		settings[s.StoreID] = s
-	}
-	return err
+	return noteSettings(rows, settings)
 }
 
 // wantedSlots are the slots an order could go into: the one it asked for, or the first with free

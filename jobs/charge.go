@@ -65,7 +65,8 @@ func (w *chargeWorker) Work(ctx context.Context, job *river.Job[chargeArgs]) err
 	}
 	err = g.Wait()
 	if len(leaving) > 0 {
-		err = errors.Join(err, w.client.insertSettles(ctx, leaving))
+		_, left := w.client.river.InsertManyFast(ctx, settles(leaving))
+		err = errors.Join(err, left)
 	}
 	return err
 }

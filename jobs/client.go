@@ -135,10 +135,12 @@ func (c *Client) Outbox() db.Outbox {
 			return err
 		},
 		Settle: func(ctx context.Context, tx pgx.Tx, orders []db.OrderRef) error {
-			return insertEach(ctx, c, tx, orders, func(o db.OrderRef) river.JobArgs { return settleArgs{o} })
+			_, err := c.river.InsertManyFastTx(ctx, tx, settles(orders))
+			return err
 		},
 		Refund: func(ctx context.Context, tx pgx.Tx, orders []db.OrderRef) error {
-			return insertEach(ctx, c, tx, orders, func(o db.OrderRef) river.JobArgs { return refundArgs{o} })
+			_, err := c.river.InsertManyFastTx(ctx, tx, jobEach(orders, func(o db.OrderRef) river.JobArgs { return refundArgs{o} }))
+			return err
 		},
 		Notify: func(ctx context.Context, tx pgx.Tx, notices []db.Notice) error {
 			_, err := c.river.InsertTx(ctx, tx, notifyArgs{notices}, nil)
@@ -147,18 +149,17 @@ func (c *Client) Outbox() db.Outbox {
 	}
 }
 
-func insertEach(ctx context.Context, c *Client, tx pgx.Tx, orders []db.OrderRef, args func(db.OrderRef) river.JobArgs) error {
+// jobEach gives every order a job of its own.
+func jobEach(orders []db.OrderRef, args func(db.OrderRef) river.JobArgs) []river.InsertManyParams {
 	params := make([]river.InsertManyParams, len(orders))
 	for i, ref := range orders {
 		params[i].Args = args(ref)
 	}
-	_, err := c.river.InsertManyFastTx(ctx, tx, params)
-	return err
+	return params
 }
 
-// insertSettles gives each order a job of its own.
-func (c *Client) insertSettles(ctx context.Context, orders []db.OrderRef) error {
-	return pgx.BeginFunc(ctx, c.pool, func(tx pgx.Tx) error { return c.Outbox().Settle(ctx, tx, orders) })
+func settles(orders []db.OrderRef) []river.InsertManyParams {
+	return jobEach(orders, func(o db.OrderRef) river.JobArgs { return settleArgs{o} })
 }
 
 // failures writes one line for every job that failed.
