@@ -26,6 +26,7 @@ require (
 	github.com/riverqueue/river/riverdriver/riverpgxv5 v0.51.1 // jobs in our transactions
 	github.com/riverqueue/river/rivertype v0.51.1 // what River's hooks are given
 	github.com/santhosh-tekuri/jsonschema/v6 v6.0.3 // tests: the schemas of openapi.yaml, compiled once
+	github.com/vgarvardt/pgx-google-uuid/v5 v5.6.0 // UUIDs in binary: pgx by itself writes them as text and reads that
 	golang.org/x/sync v0.24.0 // errgroup, singleflight
 	pgregory.net/rapid v1.3.0 // tests: properties
 	riverqueue.com/riverui v0.22.0 // the dashboard of jobs and dead letters

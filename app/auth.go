@@ -15,10 +15,11 @@ import (
 
 const (
 	// credentialAge is how long an answer of the database about a token is believed: a revocation holds after
-	// this time.
-	credentialAge = time.Second
-	// credentialsKept bounds those answers: more devices than this do not ask within a second.
-	credentialsKept = 1 << 14
+	// this time. Revoked devices are heard of by themselves.
+	credentialAge       = time.Second
+	deviceCredentialAge = time.Minute
+	// credentialsKept bounds those answers: a device for each store of the largest chain.
+	credentialsKept = 1 << 15
 )
 
 // who is a set of roles.
@@ -124,7 +125,7 @@ func bearer(r *http.Request, live bool) (token string, given bool, err error) {
 // lookUp asks the database about a token, or remembers what it said.
 func (a *API) lookUp(ctx context.Context, token string) (seen, error) {
 	key, now := sha256.Sum256([]byte(token)), time.Now()
-	if known, ok := a.credentials.Get(key); ok && now.Sub(known.at) < credentialAge {
+	if known, ok := a.credentials.Get(key); ok && a.stillBelieved(known, now) {
 		return known, nil
 	}
 	known, err := seen{at: now}, error(nil)
@@ -138,6 +139,13 @@ func (a *API) lookUp(ctx context.Context, token string) (seen, error) {
 	}
 	a.credentials.Add(key, known)
 	return known, nil
+}
+
+func (a *API) stillBelieved(known seen, now time.Time) bool {
+	if known.device != nil {
+		return now.Sub(known.at) < deviceCredentialAge && !a.revoked.Has(known.device.ID)
+	}
+	return now.Sub(known.at) < credentialAge
 }
 
 // admits tells whether a principal gets into a route, with the store and the order of the address. It

@@ -54,51 +54,6 @@ func (s *shop) ask(t *testing.T, v visitor, method, path string, headers ...stri
 	return resp.StatusCode, resp.Header
 }
 
-// expected says by the rules of the contract alone what becomes of a visitor: 401, 403, or 0 for let in.
-func (v visitor) expected(route Route, at target) int {
-	switch {
-	case route.Who == anyone:
-		return 0
-	case v.role == anyone:
-		return http.StatusUnauthorized
-	case v.role&route.Who == 0:
-		return http.StatusForbidden
-	case v.role == byCustomer && (v.store != at.store || v.orderID != at.order):
-		return http.StatusForbidden
-	case v.role == byBarista && v.store != at.store:
-		return http.StatusForbidden
-	}
-	return 0
-}
-
-// TestAccess goes through every route with every role, for own, foreign and missing stores and orders.
-func TestAccess(t *testing.T) {
-	t.Parallel()
-	s := openShop(t)
-	const own, foreign, missing = testStore, "hayes-valley", "no-such-store"
-	here, there := s.place(t, atCounter()).order(t), s.placeAt(t, foreign)
-	nowhere := uuid.NewString()
-	visitors := s.visitors(t, here, there)
-	for _, route := range s.api.routes() {
-		if strings.HasPrefix(route.Path, "/staff/sign-") || route.Method == anyMethod {
-			continue
-		}
-		for _, v := range visitors {
-			for _, at := range []target{{own, here.ID}, {own, nowhere}, {own, "not-an-id"}, {foreign, there.ID}, {foreign, here.ID}, {missing, here.ID}} {
-				path := strings.NewReplacer(":store", at.store, ":id", at.order, "*", "frenchpress.css").Replace(route.Path)
-				if at != (target{own, here.ID}) && (path == route.Path || route.Who == anyone) {
-					continue // the same again
-				}
-				status, _ := s.ask(t, v, route.Method, path)
-				want := v.expected(route, at)
-				if refused := status == 401 || status == 403; (want != 0 && status != want) || (want == 0 && refused) {
-					t.Errorf("%s, %s %s: %d, want %d", v.name, route.Method, path, status, want)
-				}
-			}
-		}
-	}
-}
-
 // placeAt places an order at another store, at its counter.
 func (s *shop) placeAt(t *testing.T, store string) order {
 	t.Helper()

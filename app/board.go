@@ -3,6 +3,7 @@ package main
 import (
 	"crypto/sha256"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"slices"
 	"time"
@@ -48,11 +49,9 @@ func (a *API) getBoard(c echo.Context) error {
 
 // commandResult is what became of one command.
 type commandResult struct {
-	ID     uuid.UUID `json:"id"`
-	Result string    `json:"result"`
-	Order  *db.Order `json:"order,omitempty"`
-	Reason string    `json:"reason,omitempty"`
-	Holder string    `json:"holder,omitempty"`
+	ID    uuid.UUID
+	Order *db.Order // nil where there is none
+	db.CommandResult
 }
 
 // postCommands carries out the taps of a board, in order, each on its own.
@@ -86,8 +85,7 @@ func (a *API) postCommands(c echo.Context) error {
 					if err != nil {
 						return err
 					}
-					r := changed.Result
-					results[i] = commandResult{commands[i].ID, r.Result, changed.Order, r.Reason, r.Holder}
+					results[i] = commandResult{commands[i].ID, changed.Order, changed.Result}
 				}
 				return nil
 			})
@@ -102,9 +100,32 @@ func (a *API) postCommands(c echo.Context) error {
 			return err
 		}
 	}
-	return c.JSON(http.StatusOK, struct {
-		Results []commandResult `json:"results"`
-	}{results})
+	return c.JSONBlob(http.StatusOK, renderResults(results))
+}
+
+// renderResults takes each order as it was rendered for its watchers.
+func renderResults(results []commandResult) []byte {
+	answer := []byte(`{"results":[`)
+	for i, r := range results {
+		if i > 0 {
+			answer = append(answer, ',')
+		}
+		answer = fmt.Appendf(answer, `{"id":"%s","result":%q`, r.ID, r.Result)
+		if r.Order != nil {
+			answer = append(append(answer, `,"order":`...), r.Order.JSON()...)
+		}
+		for _, word := range [][2]string{{"reason", r.Reason}, {"holder", r.Holder}} {
+			if word[1] != "" {
+				quoted, err := json.Marshal(word[1])
+				if err != nil {
+					panic(err) // strings always marshal
+				}
+				answer = fmt.Appendf(answer, `,"%s":%s`, word[0], quoted)
+			}
+		}
+		answer = append(answer, '}')
+	}
+	return append(answer, "]}\n"...)
 }
 
 // chainCommands sorts the commands from a place on into chains, one for each order and one for the store: within a

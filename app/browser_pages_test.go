@@ -202,6 +202,11 @@ func browseStaff(t *testing.T, b *browser) {
 	p.sees(".story", "placed")
 	p.sees(".story", "charge")
 	p.open("/staff")
+	p.fill(".find [name='store']", testStore)
+	p.fill(".find [name='number']", "1")
+	p.tap(".find button", "Find")
+	p.sees(".story-head", o.ID)
+	p.open("/staff")
 	p.tap("button", "Sign out")
 	p.sees("h1", "Staff sign-in")
 	p.open("/staff/jobs/")
@@ -213,18 +218,89 @@ func browseStaffsPages(t *testing.T, b *browser) {
 	s := openShop(t)
 	cookie := s.signedIn(t, "mia", db.Admin)
 	o := s.placed(t, latte(nil))
-	p := b.tab(t, s, desktop)
+	p := b.tab(t, s, desktop, "404")
 	p.open("/staff/sign-in")
 	p.fits("the door")
 	p.walk("the door", 4)
+	for _, path := range []string{"/staff/forgot", "/staff/reset"} {
+		p.open(path)
+		p.fits(path)
+		p.walk(path, 4)
+	}
+	p.open("/staff/sign-in")
 	p.tap("button", "Sign in") // the browser itself asks for a name
 	p.until("still there", "location.pathname === '/staff/sign-in'")
 	invoke(p, network.SetCookie, network.SetCookieParams{Name: cookie.Name, Value: cookie.Value, URL: p.url})
-	for _, path := range []string{"/staff", "/staff?q=nowhere", "/staff/" + testStore + "/orders/" + o.ID} {
+	for _, path := range []string{"/staff", "/staff?q=nowhere", "/staff/orders?store=nowhere&number=1", "/staff/" + testStore + "/orders/" + o.ID} {
 		p.open(path)
 		p.fits(path)
 		p.walk(path, 6)
 	}
+}
+
+// browseMessages says no to one message and yes to another, and is told when that did not get through.
+func browseMessages(t *testing.T, b *browser) {
+	s := openShop(t)
+	silent, o := s.place(t, atCounter()).order(t), s.reachable(t, ada)
+	p := b.tab(t, s, phone, "Failed to load", "ERR_INTERNET_DISCONNECTED")
+	p.open("/" + testStore + "/orders/" + silent.ID + "#token=" + silent.Token)
+	p.sees(".news", "We have your order")
+	p.misses("#preferences summary", "")
+	p.open("/" + testStore + "/orders/" + o.ID + "#token=" + o.Token)
+	p.tap("#preferences summary")
+	p.sees("#preferences legend", "By text message")
+	p.tap("#preferences fieldset:first-child label", "It is ready")
+	p.sees("#preferences-notice", "Saved.")
+	p.tap("#preferences fieldset:first-child label", "News and offers")
+	allowed := func() string {
+		var list strings.Builder
+		all, _ := s.call(t, "GET", o.path()+"/preferences", o.Token, nil).preferences(t)
+		for _, p := range all {
+			if p.Channel == "email" && p.Allowed {
+				list.WriteString(p.Kind + " ")
+			}
+		}
+		return list.String()
+	}
+	becomes(t, patience, "both are saved", func() bool { return allowed() == "order_confirmed order_cancelled refund_issued marketing " })
+	p.fits("an order with messages")
+	p.walk("an order with messages", 12)
+	p.width(phone)
+	p.offline(true)
+	p.tap("#preferences fieldset:first-child label", "A refund")
+	p.sees("#preferences-notice.bad", "did not get through")
+	if !eval[bool](p, `find('#preferences label', 'A refund').control.checked`) {
+		t.Error("what was not saved is shown as if it were")
+	}
+	p.offline(false)
+	p.open("/" + testStore + "/orders/" + o.ID)
+	p.tap("#preferences summary")
+	p.until("what was saved", `!find('#preferences label', 'It is ready').control.checked && find('#preferences label', 'News and offers').control.checked`)
+}
+
+// browseForgotten comes in without the password.
+func browseForgotten(t *testing.T, b *browser) {
+	s := openShop(t)
+	s.withEmail(t, "mia")
+	p := b.tab(t, s, phone, "422")
+	p.open("/staff/sign-in")
+	p.tap("a", "Forgot your password?")
+	p.fill("#name", "mia")
+	p.tap("button", "Send a code")
+	p.sees("[role=status]", "a code is on its way")
+	_, code := s.codeOf(t, "mia")
+	p.fill("#code", "00000-00000")
+	p.fill("#password", newPassword)
+	p.tap("button", "Set the password")
+	p.sees("[role=alert]", "The name or the code is wrong")
+	p.fill("#code", strings.ToLower(code))
+	p.fill("#password", newPassword)
+	p.press(kb.Enter)
+	p.sees("[role=status]", "Your new password is set.")
+	p.fill("#name", "mia")
+	p.fill("#password", newPassword)
+	p.tap("button", "Sign in")
+	p.sees("h1", "Behind the counter")
 }
 
 // browseMotion asks for no motion, and gets none.

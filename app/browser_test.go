@@ -51,6 +51,8 @@ func TestBrowser(t *testing.T) {
 		"BoardsPages":    browseBoardsPages,
 		"StaffsPages":    browseStaffsPages,
 		"Motion":         browseMotion,
+		"Messages":       browseMessages,
+		"Forgotten":      browseForgotten,
 	}
 	if os.Getenv(picturesSetting) != "" {
 		parts["Pictures"] = takePictures

@@ -33,9 +33,11 @@ type commands struct {
 	Staff   struct {
 		Add      staffAddCommand      `cmd:"" help:"Add somebody, or renew their token, and print it."`
 		Password staffPasswordCommand `cmd:"" help:"Set the password that is read from standard input."`
+		Email    staffEmailCommand    `cmd:"" help:"Set the address that a code for a new password goes to."`
 		Disable  staffDisableCommand  `cmd:"" help:"Shut somebody out."`
 	} `cmd:"" help:"Members of staff."`
-	Version versionCommand `cmd:"" help:"Print the version."`
+	Announce announceCommand `cmd:"" help:"Send a text to everybody who wants news, and print the campaign's id and how many they are."`
+	Version  versionCommand  `cmd:"" help:"Print the version."`
 }
 
 type serveCommand struct{}
@@ -152,11 +154,17 @@ func (d *devicesCommand) Run(ctx context.Context) error {
 
 type seedCommand struct {
 	Stores int `required:"" help:"How many stores there are to be at least."`
+	Orders int `help:"How many orders of the past month to add, to try out a large database."`
 }
 
 // Run adds what is missing.
 func (s *seedCommand) Run(ctx context.Context) error {
-	return withDatabase(ctx, func(pool *pgxpool.Pool) error { return db.Seed(ctx, pool, s.Stores) })
+	return withDatabase(ctx, func(pool *pgxpool.Pool) error {
+		if err := db.Seed(ctx, pool, s.Stores); err != nil {
+			return err
+		}
+		return db.SeedOrders(ctx, pool, s.Orders)
+	})
 }
 
 type staffAddCommand struct {
@@ -205,6 +213,20 @@ func (s *staffPasswordCommand) Run(ctx context.Context) error {
 	})
 }
 
+type staffEmailCommand struct {
+	Name    string `arg:"" help:"Name of the member of staff."`
+	Address string `arg:"" help:"E-mail address."`
+}
+
+// Run says nothing.
+func (s *staffEmailCommand) Run(ctx context.Context) error {
+	return withDatabase(ctx, func(pool *pgxpool.Pool) error {
+		return unknownStaff(s.Name, audited(ctx, pool, db.Chain, "staff.email_set", map[string]any{"name": s.Name}, func(tx pgx.Tx) error {
+			return db.SetEmail(ctx, tx, s.Name, s.Address)
+		}))
+	})
+}
+
 type staffDisableCommand struct {
 	Name string `arg:"" help:"Name of the member of staff."`
 }
@@ -215,6 +237,39 @@ func (s *staffDisableCommand) Run(ctx context.Context) error {
 		return unknownStaff(s.Name, audited(ctx, pool, db.Chain, "staff.disabled", map[string]any{"name": s.Name}, func(tx pgx.Tx) error {
 			return db.DisableStaff(ctx, tx, s.Name)
 		}))
+	})
+}
+
+type announceCommand struct {
+	Text string `arg:"" optional:"" help:"1 to 500 characters; read from standard input if it is not given."`
+}
+
+// Run prints one line. The messages are sent by the process that serves.
+func (a *announceCommand) Run(ctx context.Context, log *slog.Logger) error {
+	text := a.Text
+	if text == "" {
+		given, err := io.ReadAll(io.LimitReader(os.Stdin, 4<<10))
+		if err != nil {
+			return err
+		}
+		text = strings.TrimRight(string(given), "\r\n")
+	}
+	return withDatabase(ctx, func(pool *pgxpool.Pool) error {
+		client, err := jobs.New(pool, jobs.Config{Log: log})
+		if err != nil {
+			return err
+		}
+		var campaign uuid.UUID
+		var subscribers int
+		err = audited(ctx, pool, db.Chain, "campaign.announced", map[string]any{"text": text}, func(tx pgx.Tx) error {
+			campaign, subscribers, err = client.Announce(ctx, tx, text)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Println(campaign, subscribers)
+		return err
 	})
 }
 

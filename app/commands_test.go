@@ -112,12 +112,29 @@ func TestCommands(t *testing.T) {
 	if _, err := db.CheckPassword(t.Context(), pool, "mia", "correct horse"); err != nil {
 		t.Error(err)
 	}
+	good("", "staff", "email", "mia", "mia@example.com")
+	var email string
+	if err := pool.QueryRow(t.Context(), `select email from staff where name = 'mia'`).Scan(&email); err != nil || email != "mia@example.com" {
+		t.Errorf("the address is %q, %v", email, err)
+	}
+	if said := good("", "announce", "A cup on us."); !regexp.MustCompile(`^[0-9a-f-]{36} 0\n$`).MatchString(said) {
+		t.Errorf("announce printed %q", said)
+	}
+	good("And another.\n", "announce")
+	var texts []string
+	err = pool.QueryRow(t.Context(), `
+    select array_agg(c.text order by c.id)
+    from campaigns c
+    join river_job j on j.args @> jsonb_build_object('campaign', c.id::text) and j.kind = 'announce'`).Scan(&texts)
+	if err != nil || strings.Join(texts, "|") != "A cup on us.|And another." {
+		t.Errorf("announced %q, %v", texts, err)
+	}
 	good("", "staff", "disable", "mia")
 	if said := good("", "version"); said != "v1.2.3\n" {
 		t.Errorf("version %q", said)
 	}
 	var audited int
-	if err := pool.QueryRow(t.Context(), `select count(*) from audit where actor = 'operator'`).Scan(&audited); err != nil || audited != 7 {
+	if err := pool.QueryRow(t.Context(), `select count(*) from audit where actor = 'operator'`).Scan(&audited); err != nil || audited != 10 {
 		t.Errorf("%d actions are in the audit, %v", audited, err)
 	}
 }
@@ -143,6 +160,10 @@ func TestCommandsRefuseInOneSentence(t *testing.T) {
 		"bad role":            {settings, []string{"staff", "add", "mia", "--role", "king"}, "", "--role"},
 		"weak password":       {settings, []string{"staff", "password", "mia"}, "short\n", "at least 10"},
 		"nobody":              {settings, []string{"staff", "password", "eve"}, "correct horse\n", `there is no "eve"`},
+		"no address":          {settings, []string{"staff", "email", "mia", "nowhere"}, "", "no e-mail address"},
+		"nobody to write to":  {settings, []string{"staff", "email", "eve", "eve@example.com"}, "", `there is no "eve"`},
+		"two lines":           {settings, []string{"announce"}, "two\nlines\n", "control characters"},
+		"nothing to say":      {settings, []string{"announce"}, "", "must not be empty"},
 		"bad setting":         {[]string{"PORT=x"}, nil, "", "PORT"},
 		"no database":         {[]string{"DATABASE_URL=postgres://u:s3cret@127.0.0.1:1/x"}, nil, "", "cannot be reached"},
 		"no database to pair": {[]string{"DATABASE_URL=postgres://u:s3cret@127.0.0.1:1/x"}, []string{"pair", testStore}, "", "cannot be reached"},

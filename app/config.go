@@ -30,10 +30,18 @@ type Config struct {
 	TrustedProxies []netip.Prefix `env:"TRUSTED_PROXIES"`
 	ExpireAfter    time.Duration  `env:"EXPIRE_AFTER" envDefault:"15m"`
 	AbandonAfter   time.Duration  `env:"ABANDON_AFTER" envDefault:"2h"`
+
+	GroupMax     int           `env:"GROUP_MAX"`     // requests in one group commit; 0: the default
+	GroupFlights int           `env:"GROUP_FLIGHTS"` // group commits of a kind under way at a time; 0: the default
+	GroupPace    time.Duration `env:"GROUP_PACE"`
+	OperatorAddr string        `env:"OPERATOR_ADDR"` // where pprof listens, host and port; empty: nowhere
 }
 
 // rateLimitDefault is for a server that others can reach, in requests a second from one client address.
 const rateLimitDefault = 50
+
+// groupMost bounds what can be asked for: beyond it a group only takes longer.
+const groupMost = 4096
 
 // readConfig reads the settings from an environment as os.Environ gives it. An empty setting counts as
 // absent. The error names every setting that is wrong, in one sentence, and repeats no secret.
@@ -83,6 +91,8 @@ func (c *Config) validate() error {
 	check(*c.RateLimit >= 0, "RATE_LIMIT must not be negative")
 	check(c.ExpireAfter > 0, "EXPIRE_AFTER must be longer than 0")
 	check(c.AbandonAfter > 0, "ABANDON_AFTER must be longer than 0")
+	check(c.GroupMax >= 0 && c.GroupMax <= groupMost, fmt.Sprintf("GROUP_MAX must be 0 to %d", groupMost))
+	check(c.GroupFlights >= 0 && c.GroupFlights <= groupMost, fmt.Sprintf("GROUP_FLIGHTS must be 0 to %d", groupMost))
 	check(c.SecretKey == "" || len(c.SecretKey) >= 32, "SECRET_KEY must have at least 32 characters")
 	check(c.PaymentURL == "", "PAYMENT_URL must be unset: this version knows no provider but the built-in sandbox")
 	check(c.SMTPURL == "", "SMTP_URL must be unset: this version writes mail to the log")

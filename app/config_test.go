@@ -74,6 +74,8 @@ func TestConfigFaultsNameTheSetting(t *testing.T) {
 		"RATE_LIMIT=many":            "RATE_LIMIT",
 		"RATE_LIMIT=-1":              "RATE_LIMIT must not be negative",
 		"TRUSTED_PROXIES=10.0.0.1/x": "TRUSTED_PROXIES",
+		"GROUP_MAX=5000":             "GROUP_MAX must be 0 to 4096",
+		"GROUP_FLIGHTS=-1":           "GROUP_FLIGHTS must be 0 to 4096",
 		"SECRET_KEY=tooshort":        "SECRET_KEY must have at least 32",
 		"PAYMENT_URL=pay.me":         "PAYMENT_URL",
 		"SMTP_URL=http://mail":       "SMTP_URL",

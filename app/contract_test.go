@@ -347,9 +347,11 @@ func TestContractRoutes(t *testing.T) {
 	want := strings.Fields(`GET/healthz GET/metrics GET/openapi.yaml GET/readyz GET/v1/stores
 		GET/v1/stores/{store} GET/v1/stores/{store}/board GET/v1/stores/{store}/board/live GET/v1/stores/{store}/menu
 		GET/v1/stores/{store}/orders GET/v1/stores/{store}/orders/{id} GET/v1/stores/{store}/orders/{id}/live
+		GET/v1/stores/{store}/orders/{id}/preferences
 		GET/v1/stores/{store}/slots PATCH/v1/stores/{store} POST/v1/stores/{store}/commands
 		POST/v1/stores/{store}/orders POST/v1/stores/{store}/orders/{id}/cancel
-		POST/v1/stores/{store}/orders/{id}/payment POST/v1/stores/{store}/quotes PUT/v1/stores/{store}/menu`)
+		POST/v1/stores/{store}/orders/{id}/payment POST/v1/stores/{store}/quotes PUT/v1/stores/{store}/menu
+		PUT/v1/stores/{store}/orders/{id}/preferences`)
 	var got []string
 	for path, item := range doc.Paths.Map() {
 		for method, op := range item.Operations() {

@@ -29,7 +29,7 @@ func (a *API) getOrderLive(c echo.Context) error {
 	}
 	watcher := a.hub.WatchOrder(ref)
 	defer watcher.Close()
-	order, err := db.OrderByID(c.Request().Context(), a.pool, ref)
+	order, err := a.orders.Current(c.Request().Context(), ref)
 	if err != nil {
 		return err
 	}

@@ -33,7 +33,7 @@ func (a *API) getOrder(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	order, err := db.OrderByID(c.Request().Context(), a.pool, ref)
+	order, err := a.orders.Current(c.Request().Context(), ref)
 	if err != nil {
 		return err
 	}

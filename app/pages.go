@@ -153,17 +153,22 @@ func (a *API) boardPage(c echo.Context) error {
 
 // staffHome is where staff begin.
 func (a *API) staffHome(c echo.Context) error {
+	page, err := a.staffPage(c)
+	if err != nil {
+		return err
+	}
+	return writePage(c, http.StatusOK, "staff", page)
+}
+
+func (a *API) staffPage(c echo.Context) (staffPage, error) {
 	search, stores, next, _, err := a.searchStores(c)
 	if err != nil {
-		return err
+		return staffPage{}, err
 	}
 	dead, err := a.jobs.DeadLetters(c.Request().Context())
-	if err != nil {
-		return err
-	}
-	return writePage(c, http.StatusOK, "staff", staffPage{
+	return staffPage{
 		head: head{Title: "Staff"}, Name: requestOf(c).principal.name, DeadLetters: dead, Stores: stores, Query: search, Next: next,
-	})
+	}, err
 }
 
 // staffOrderPage tells all that happened to one order.

@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"net/http"
 	"path"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -24,6 +26,36 @@ type staticFile struct {
 
 // staticFiles are all files under static/ by their path below it.
 var staticFiles = loadStatic(staticTree)
+
+// moduleGraphs are, for every module, those that it imports, and those that they import, nearest first.
+var moduleGraphs = loadGraphs(staticFiles)
+
+var staticImport = regexp.MustCompile(`(?m)^(?:import|export)\s[^'";]*?from '\./([^']+)'`)
+
+func loadGraphs(files map[string]staticFile) map[string][]string {
+	imports := map[string][]string{}
+	for name, file := range files {
+		if path.Ext(name) != ".js" {
+			continue
+		}
+		for _, found := range staticImport.FindAllSubmatch(file.body, -1) {
+			imports[name] = append(imports[name], string(found[1]))
+		}
+	}
+	graphs := map[string][]string{}
+	for name := range imports {
+		graph := []string{name}
+		for at := 0; at < len(graph); at++ { // grows while it is walked, by each module once
+			for _, imported := range imports[graph[at]] {
+				if !slices.Contains(graph, imported) {
+					graph = append(graph, imported)
+				}
+			}
+		}
+		graphs[name] = graph[1:]
+	}
+	return graphs
+}
 
 // The types are named here because the machine's own table may lack or differ on them.
 var staticTypes = map[string]string{

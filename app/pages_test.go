@@ -31,8 +31,10 @@ func testPages() map[string]any {
 		"menu":    menuPage{head{"Ferry Building", "menu.js"}, shut, []categoryView{{"Tea & Chocolate", items}}},
 		"order":   orderPage{head{"Your order", "order.js"}, samplePlace, "01933a4e-7c11-7d2a-8f00-6ac1f3a1e111"},
 		"board":   boardPage{head{"Board", "board.js"}, samplePlace},
-		"sign-in": signInPage{head{"Staff sign-in", ""}, "maria", "Too many tries.", 27},
-		"staff":   staffPage{head{"Staff", ""}, "maria", 2, []storeView{samplePlace}, "ferry", "c2"},
+		"sign-in": doorPage{head{"Staff sign-in", ""}, "maria", "It is set.", "Too many tries.", 27},
+		"forgot":  doorPage{head{"Forgot your password?", ""}, "maria", "", "Too many tries.", 27},
+		"reset":   doorPage{head{"Set a new password", ""}, "maria", "A code is on its way.", "Too many tries.", 27},
+		"staff":   staffPage{head{"Staff", ""}, "maria", 2, []storeView{samplePlace}, "ferry", "c2", findView{"ferry", "12", "2026-11-23", "", "There is no such order."}},
 		"story":   storyPage{head{"Order 42", ""}, samplePlace, "01933a4e", 42, "placed", "$12.62", []storyEntry{{at, "state", "placed", "version 2"}}},
 		"fault":   faultPage{head{"Nothing here", ""}, 404, "There is no such page.", "01933a4e"},
 	}
@@ -107,6 +109,34 @@ func TestModulesImportWhatIsThere(t *testing.T) {
 		}
 		if file.mime == "" {
 			t.Errorf("%s has no type", name)
+		}
+	}
+}
+
+func TestModulesAreFetchedAtOnce(t *testing.T) {
+	t.Parallel()
+	asked := regexp.MustCompile(`<link rel="modulepreload" href="/static/([a-z_]+\.js)">`)
+	for name, data := range testPages() {
+		script := regexp.MustCompile(`src="/static/([a-z_]+\.js)"`).FindStringSubmatch(render(t, name, data))
+		var preloaded []string
+		for _, found := range asked.FindAllStringSubmatch(render(t, name, data), -1) {
+			preloaded = append(preloaded, found[1])
+		}
+		if script == nil {
+			if preloaded != nil {
+				t.Errorf("%s has no script and fetches %v", name, preloaded)
+			}
+			continue
+		}
+		for _, module := range append(slices.Clone(preloaded), script[1]) {
+			for _, found := range regexp.MustCompile(`from '\./([^']+)'`).FindAllSubmatch(staticFiles[module].body, -1) {
+				if imported := string(found[1]); !slices.Contains(preloaded, imported) && imported != script[1] {
+					t.Errorf("%s: %s imports %s, which is not fetched ahead", name, module, imported)
+				}
+			}
+		}
+		if sorted := slices.Compact(slices.Sorted(slices.Values(preloaded))); len(sorted) != len(preloaded) || len(sorted) == 0 {
+			t.Errorf("%s fetches %v", name, preloaded)
 		}
 	}
 }

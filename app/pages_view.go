@@ -35,6 +35,9 @@ type head struct {
 	Script string
 }
 
+// Modules are what the script imports, so that a browser fetches them at once and not one after another.
+func (h head) Modules() []string { return moduleGraphs[h.Script] }
+
 // storeView is a store as the pages show it. Times are shown in Timezone.
 type storeView struct {
 	Slug, Name, Address  string
@@ -89,10 +92,12 @@ type boardPage struct {
 	Store storeView
 }
 
-// signInPage is the staff's door ("sign-in"). Fault is empty at the first try; Wait is in seconds when throttled.
-type signInPage struct {
+// doorPage is the staff's door ("sign-in", "forgot", "reset"). Fault is empty at the first try; Wait is in seconds
+// when throttled.
+type doorPage struct {
 	head
 	Name  string
+	Note  string
 	Fault string
 	Wait  int
 }
@@ -105,6 +110,13 @@ type staffPage struct {
 	Stores      []storeView
 	Query       string
 	Next        string
+	Find        findView
+}
+
+// findView is the order that somebody looks for, in their own words, and why it was not found.
+type findView struct {
+	Store, Number, Day, Order string
+	Fault                     string
 }
 
 // storyPage tells all that happened to one order ("story"), oldest first.

@@ -173,17 +173,14 @@ type orderRequest struct {
 	expectedTotal *int64
 }
 
-var (
-	emailPattern = regexp.MustCompile(`^[^\s@"<>(),;:\\\[\]]{1,64}@[^\s@"<>(),;:\\\[\]]{1,189}$`)
-	phonePattern = regexp.MustCompile(`^\+?[0-9 ().-]{5,30}$`)
-)
+var phonePattern = regexp.MustCompile(`^\+?[0-9 ().-]{5,30}$`)
 
 func readOrder(f *fields) (*orderRequest, error) {
 	r := &orderRequest{quote: readQuote(f), pickupAt: f.optionalTime("pickup_at")}
 	customer := f.child("customer")
 	r.name = customer.text("name", 1, 80)
 	contact := db.Contact{
-		Email: matching(customer, "email", emailPattern, "must be an e-mail address"),
+		Email: matching(customer, "email", db.EmailPattern, "must be an e-mail address"),
 		Phone: matching(customer, "phone", phonePattern, "must be a phone number"),
 		Push:  customer.optionalText("push", 1, 2048),
 	}

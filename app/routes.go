@@ -29,7 +29,7 @@ type API struct {
 	dashboard   http.Handler // River's
 	metrics     *metrics
 	sessions    *scs.SessionManager
-	attempts    *throttle // to sign in
+	attempts    *throttle // to get in, with a password or a code
 	credentials *lru.Cache[[32]byte, seen]
 	crossOrigin *http.CrossOriginProtection
 	state       atomic.Pointer[string] // why it cannot serve; nil when it can
@@ -68,6 +68,8 @@ func (a *API) routes() []Route {
 		{Method: "GET", Path: "/v1/stores/:store/orders/:id", Handler: a.getOrder, Who: byCustomer | byBarista | byStaff},
 		{Method: "POST", Path: "/v1/stores/:store/orders/:id/payment", Handler: a.postPayment, Who: byCustomer | byStaff},
 		{Method: "POST", Path: "/v1/stores/:store/orders/:id/cancel", Handler: a.postCancel, Who: byCustomer | byStaff},
+		{Method: "GET", Path: "/v1/stores/:store/orders/:id/preferences", Handler: a.getPreferences, Who: byCustomer},
+		{Method: "PUT", Path: "/v1/stores/:store/orders/:id/preferences", Handler: a.putPreferences, Who: byCustomer},
 		{Method: "GET", Path: "/v1/stores/:store/orders/:id/live", Handler: a.getOrderLive, Who: byCustomer | byBarista | byStaff, Live: true},
 		{Method: "GET", Path: "/v1/stores/:store/board", Handler: a.getBoard, Who: byBarista | byStaff},
 		{Method: "GET", Path: "/v1/stores/:store/board/live", Handler: a.getBoardLive, Who: byBarista | byStaff, Live: true},
@@ -80,8 +82,13 @@ func (a *API) routes() []Route {
 		{Method: "GET", Path: "/static/*", Handler: a.static},
 		{Method: "GET", Path: "/staff/sign-in", Handler: a.staffSignInForm, Page: true},
 		{Method: "POST", Path: "/staff/sign-in", Handler: a.staffSignIn, Page: true},
+		{Method: "GET", Path: "/staff/forgot", Handler: a.staffForgotForm, Page: true},
+		{Method: "POST", Path: "/staff/forgot", Handler: a.staffForgot, Page: true},
+		{Method: "GET", Path: "/staff/reset", Handler: a.staffResetForm, Page: true},
+		{Method: "POST", Path: "/staff/reset", Handler: a.staffReset, Page: true},
 		{Method: "POST", Path: "/staff/sign-out", Handler: a.staffSignOut, Page: true},
 		{Method: "GET", Path: "/staff", Handler: a.staffHome, Who: byStaff, Page: true},
+		{Method: "GET", Path: "/staff/orders", Handler: a.findOrder, Who: byStaff, Page: true},
 		{Method: "GET", Path: "/staff/:store/orders/:id", Handler: a.staffOrderPage, Who: byStaff, Page: true},
 		{Method: anyMethod, Path: dashboardPath, Handler: a.dashboardPage, Who: byAdmin},
 		{Method: anyMethod, Path: dashboardPath + "/*", Handler: a.dashboardPage, Who: byAdmin},

@@ -89,6 +89,11 @@ func (s *Server) start(ctx context.Context, config Config, log *slog.Logger) err
 	if err := s.startWork(ctx); err != nil {
 		return err
 	}
+	if config.OperatorAddr != "" {
+		if err := s.listenForOperator(ctx, config.OperatorAddr); err != nil {
+			return err
+		}
+	}
 	return s.listen(ctx)
 }
 
@@ -138,10 +143,10 @@ func newAPI(ctx context.Context, config Config, log *slog.Logger, pool *pgxpool.
 	if a.catalog, err = db.OpenCatalog(ctx, pool); err != nil {
 		return nil, fmt.Errorf("reading the stores: %w", err)
 	}
-	if a.jobs, err = jobs.New(pool, jobs.Config{ExpireAfter: config.ExpireAfter, AbandonAfter: config.AbandonAfter, Log: log}); err != nil {
+	if a.jobs, err = jobs.New(pool, jobs.Config{ExpireAfter: config.ExpireAfter, AbandonAfter: config.AbandonAfter, Secret: a.secret, Log: log}); err != nil {
 		return nil, err
 	}
-	a.orders = db.NewOrders(pool, a.hub, a.jobs.Outbox(), 0)
+	a.orders = db.NewOrders(pool, a.hub, a.jobs.Outbox(), db.GroupSize{Max: config.GroupMax, Flights: config.GroupFlights, Pace: config.GroupPace})
 	return a, nil
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -13,35 +14,35 @@ import (
 	"frenchpress/db"
 )
 
-const signInLimit = 4 << 10 // bytes of the form
+const doorLimit = 4 << 10 // bytes of a form of who is not in yet
 
 // staffSignInForm shows the door.
 func (a *API) staffSignInForm(c echo.Context) error {
-	return writePage(c, http.StatusOK, "sign-in", signInPage{head: head{Title: "Sign in"}})
+	page := doorPage{head: head{Title: "Sign in"}}
+	if c.QueryParams().Has("reset") {
+		page.Note = "Your new password is set. Sign in with it."
+	}
+	return writePage(c, http.StatusOK, "sign-in", page)
 }
 
 // staffSignIn lets in who knows the password. Attempts are counted before the password is looked at, so
 // that many at once get no further than one after another.
 func (a *API) staffSignIn(c echo.Context) error {
-	name, password, err := signInForm(c)
+	name, form, err := staffForm(c)
 	if err != nil {
 		return err
 	}
-	page := signInPage{head: head{Title: "Sign in"}, Name: name}
-	keys := []string{"name " + name, "address " + httprate.CanonicalizeIP(c.RealIP())}
-	if wait := a.attempts.take(time.Now(), keys...); wait > 0 {
-		page.Wait = int(wait/time.Second) + 1
-		page.Fault = "Too many attempts."
-		c.Response().Header().Set(echo.HeaderRetryAfter, strconv.Itoa(page.Wait))
+	page := doorPage{head: head{Title: "Sign in"}, Name: name}
+	if a.throttled(c, &page) {
 		return writePage(c, http.StatusTooManyRequests, "sign-in", page)
 	}
 	ctx := c.Request().Context()
-	staff, err := db.CheckPassword(ctx, a.pool, name, password)
+	staff, err := db.CheckPassword(ctx, a.pool, name, form.Get("password"))
 	if errors.Is(err, db.ErrWrongPassword) {
 		page.Fault = "The name or the password is wrong."
 		return writePage(c, http.StatusUnprocessableEntity, "sign-in", page)
 	}
-	a.attempts.giveBack(keys...)
+	a.attempts.giveBack(attemptKeys(c, name)...)
 	if err != nil {
 		return err
 	}
@@ -65,21 +66,38 @@ func (a *API) staffSignOut(c echo.Context) error {
 	return c.Redirect(http.StatusSeeOther, "/staff/sign-in")
 }
 
-// signInForm reads name and password. A name too long to be anybody's is cut: it stays wrong and cannot
+// attemptKeys are what attempts to get in are counted by.
+func attemptKeys(c echo.Context, name string) []string {
+	return []string{"name " + name, "address " + httprate.CanonicalizeIP(c.RealIP())}
+}
+
+// throttled counts an attempt of the page's name, or says on the page and in a header how long to wait.
+func (a *API) throttled(c echo.Context, page *doorPage) bool {
+	wait := a.attempts.take(time.Now(), attemptKeys(c, page.Name)...)
+	if wait == 0 {
+		return false
+	}
+	page.Wait = int(wait/time.Second) + 1
+	page.Fault = "Too many attempts."
+	c.Response().Header().Set(echo.HeaderRetryAfter, strconv.Itoa(page.Wait))
+	return true
+}
+
+// staffForm reads a form with a name in it. A name too long to be anybody's is cut: it stays wrong and cannot
 // fill the memory of the throttle.
-func signInForm(c echo.Context) (name, password string, err error) {
+func staffForm(c echo.Context) (name string, form url.Values, err error) {
 	req := c.Request()
 	if media, _, _ := strings.Cut(req.Header.Get(echo.HeaderContentType), ";"); strings.TrimSpace(media) != echo.MIMEApplicationForm {
-		return "", "", problem("unsupported_media_type", "the body must be a form")
+		return "", nil, problem("unsupported_media_type", "the body must be a form")
 	}
-	req.Body = http.MaxBytesReader(c.Response().Writer, req.Body, signInLimit)
+	req.Body = http.MaxBytesReader(c.Response().Writer, req.Body, doorLimit)
 	if err := req.ParseForm(); err != nil {
 		var exceeded *http.MaxBytesError
 		if errors.As(err, &exceeded) {
-			return "", "", tooLarge(signInLimit)
+			return "", nil, tooLarge(doorLimit)
 		}
-		return "", "", problem("bad_query", "the form is malformed")
+		return "", nil, problem("bad_query", "the form is malformed")
 	}
 	name = strings.TrimSpace(req.PostForm.Get("name"))
-	return name[:min(len(name), 81)], req.PostForm.Get("password"), nil
+	return name[:min(len(name), 81)], req.PostForm, nil
 }

@@ -83,7 +83,7 @@ func (o *Orders) change(ctx context.Context, tx pgx.Tx, group []*Change) ([]*cha
 	if err := replayCommands(ctx, tx, work); err != nil {
 		return nil, err
 	}
-	if err := lockOrders(ctx, tx, work); err != nil {
+	if err := o.lockOrders(ctx, tx, work); err != nil {
 		return nil, err
 	}
 	for _, c := range work {
@@ -114,35 +114,65 @@ func (c *changing) decide() {
 }
 
 // lockOrders fills in the orders as they are. The lock comes first: a statement that waits for a lock
-// sees the new row, but its subqueries still see the history of before.
-func lockOrders(ctx context.Context, tx pgx.Tx, work []*changing) error {
+// sees the new row, but its subqueries still see the history of before. Of an order that the hub remembers
+// at the version that was locked, nothing more is read.
+func (o *Orders) lockOrders(ctx context.Context, tx pgx.Tx, work []*changing) error {
 	refs := make([]OrderRef, len(work))
 	for i, c := range work {
 		refs[i] = c.Ref
 	}
 	stores, ids := columnsOf(refs)
-	batch := new(pgx.Batch)
-	batch.Queue(`
-    select
+	rows, err := tx.Query(ctx, `
+    select o.store_id, o.id, o.version, o.slot_starts_at, o.seen_at is not null
     from unnest($1::int4[], $2::uuid[]) as want (store_id, id)
     join orders o on o.store_id = want.store_id and o.id = want.id
     order by o.store_id, o.id
     for no key update of o`, stores, ids)
-	batch.Queue(ordersByID, stores, ids).Query(func(rows pgx.Rows) error {
-		orders, err := pgx.CollectRows(rows, scanOrder)
-		found := make(map[OrderRef]*Order, len(orders))
-		for _, order := range orders {
-			found[order.Ref()] = order
-		}
-		for _, c := range work {
-			if order := found[c.Ref]; order != nil {
-				c.after = order
-				c.before = Order{Status: order.Status, Version: order.Version, Payment: order.Payment}
-			}
-		}
+	if err != nil {
 		return err
-	})
-	return tx.SendBatch(ctx, batch).Close()
+	}
+	locked, err := pgx.CollectRows(rows, pgx.RowToStructByPos[lockedOrder])
+	if err != nil {
+		return err
+	}
+	found, err := o.ordersLocked(ctx, tx, locked)
+	for _, c := range work {
+		if order := found[c.Ref]; order != nil {
+			c.after = order
+			c.before = Order{Status: order.Status, Version: order.Version, Payment: order.Payment}
+		}
+	}
+	return err
+}
+
+// lockedOrder is what may change of an order without a new version, and the version.
+type lockedOrder struct {
+	OrderRef
+	Version      int
+	SlotStartsAt *time.Time
+	Seen         bool
+}
+
+func (o *Orders) ordersLocked(ctx context.Context, tx pgx.Tx, locked []lockedOrder) (map[OrderRef]*Order, error) {
+	found := make(map[OrderRef]*Order, len(locked))
+	var unknown []OrderRef
+	for _, l := range locked {
+		if known := o.hub.remembered(l.OrderRef, l.Version); known != nil {
+			next := known.next()
+			next.SlotStartsAt, next.Seen = l.SlotStartsAt, l.Seen
+			found[l.OrderRef] = next
+		} else {
+			unknown = append(unknown, l.OrderRef)
+		}
+	}
+	if len(unknown) == 0 {
+		return found, nil
+	}
+	orders, err := OrdersByID(ctx, tx, unknown)
+	for _, order := range orders {
+		found[order.Ref()] = order
+	}
+	return found, err
 }
 
 // writeMoves is the guarded update: it takes an order only from the very version and status that the

@@ -1,6 +1,7 @@
 package db
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +16,9 @@ const (
 	// groupMax bounds one group. Past a few hundred rows a statement gains nothing more and
 	// everybody in the group waits longer.
 	groupMax = 256
+	// groupFlights is one: while a group is written the next one gathers, and two would share the same
+	// two cores in groups of half the size.
+	groupFlights = 1
 	// groupWaiting bounds the callers that wait for a group. At the slowest flush seen (groupMax
 	// rows in 100 ms) the last of them waits less than two seconds.
 	groupWaiting = 4096
@@ -44,9 +48,16 @@ type Result[A any] struct {
 	Err    error
 }
 
+// GroupSize is how much a group commit writes at a time; zero fields stand for the defaults.
+type GroupSize struct {
+	Max     int // requests in one flush
+	Flights int // flushes under way at a time
+	Pace    time.Duration
+}
+
 // Group is group commit: concurrent requests of one kind are gathered while a flush is under way
 // and written together by the next one, so that many share one round of statements and one COMMIT.
-// With nobody else waiting a request is flushed alone, at once. One flush is in flight at a time.
+// With nobody else waiting a request is flushed alone, at once.
 //
 // flush writes a group in one transaction of its own and returns one result per request, or an
 // error if nothing was written. Requests with the same key never share a group. All methods are
@@ -54,13 +65,13 @@ type Result[A any] struct {
 type Group[K comparable, Q, A any] struct {
 	key   func(Q) K
 	flush func(context.Context, []Q) ([]Result[A], error)
-	max   int
+	size  GroupSize
 
-	mu       sync.Mutex
-	waiting  []*groupCall[Q, A]
-	flushing bool
-	closed   bool
-	idle     sync.Cond
+	mu      sync.Mutex
+	waiting []*groupCall[Q, A]
+	flights int
+	closed  bool
+	idle    sync.Cond
 }
 
 type groupCall[Q, A any] struct {
@@ -70,12 +81,10 @@ type groupCall[Q, A any] struct {
 	done    chan struct{}
 }
 
-// NewGroup makes a group commit of at most max requests a flush; max 0 stands for the default.
-func NewGroup[K comparable, Q, A any](max int, key func(Q) K, flush func(context.Context, []Q) ([]Result[A], error)) *Group[K, Q, A] {
-	if max <= 0 {
-		max = groupMax
-	}
-	g := &Group[K, Q, A]{key: key, flush: flush, max: max}
+// NewGroup makes a group commit.
+func NewGroup[K comparable, Q, A any](size GroupSize, key func(Q) K, flush func(context.Context, []Q) ([]Result[A], error)) *Group[K, Q, A] {
+	size = GroupSize{cmp.Or(size.Max, groupMax), cmp.Or(size.Flights, groupFlights), size.Pace}
+	g := &Group[K, Q, A]{key: key, flush: flush, size: size}
 	g.idle.L = &g.mu
 	return g
 }
@@ -107,7 +116,7 @@ func (g *Group[K, Q, A]) Close(ctx context.Context) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.closed = true
-	for g.flushing && ctx.Err() == nil {
+	for g.flights > 0 && ctx.Err() == nil {
 		g.idle.Wait()
 	}
 	return ctx.Err()
@@ -123,8 +132,8 @@ func (g *Group[K, Q, A]) join(call *groupCall[Q, A]) error {
 		return ErrOverloaded
 	}
 	g.waiting = append(g.waiting, call)
-	if !g.flushing {
-		g.flushing = true
+	if g.flights < g.size.Flights {
+		g.flights++
 		go g.run()
 	}
 	return nil
@@ -137,9 +146,13 @@ func (g *Group[K, Q, A]) run() {
 		if calls == nil {
 			return
 		}
+		began := time.Now()
 		g.write(calls)
 		for _, call := range calls {
 			close(call.done)
+		}
+		if len(calls) > 1 {
+			time.Sleep(time.Until(began.Add(g.size.Pace)))
 		}
 	}
 }
@@ -148,14 +161,14 @@ func (g *Group[K, Q, A]) run() {
 func (g *Group[K, Q, A]) next() []*groupCall[Q, A] {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	taken := make(map[K]bool, min(len(g.waiting), g.max))
+	taken := make(map[K]bool, min(len(g.waiting), g.size.Max))
 	var calls []*groupCall[Q, A]
 	left := g.waiting[:0]
 	for _, call := range g.waiting {
 		key := g.key(call.request)
 		switch {
 		case call.ctx.Err() != nil:
-		case len(calls) < g.max && !taken[key]:
+		case len(calls) < g.size.Max && !taken[key]:
 			taken[key] = true
 			calls = append(calls, call)
 		default:
@@ -165,7 +178,7 @@ func (g *Group[K, Q, A]) next() []*groupCall[Q, A] {
 	clear(g.waiting[len(left):])
 	g.waiting = left
 	if calls == nil {
-		g.flushing = false
+		g.flights--
 		g.idle.Broadcast()
 	}
 	return calls

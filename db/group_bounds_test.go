@@ -3,6 +3,7 @@ package db
 import (
 	"context"
 	"errors"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -17,6 +18,40 @@ func TestGroupBoundsAFlush(t *testing.T) {
 		a.wants(t, nil)
 		if !errors.Is(p.lasting, context.DeadlineExceeded) {
 			t.Errorf("the context of a flush that takes %v: %v", flushTimeout+time.Second, p.lasting)
+		}
+	})
+}
+
+// TestGroupFlights has groups of one, three of them under way at a time.
+func TestGroupFlights(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ends := make(chan struct{})
+		var under atomic.Int32
+		g := NewGroup(GroupSize{Max: 1, Flights: 3}, func(n int) int { return n }, func(_ context.Context, group []int) ([]Result[int], error) {
+			under.Add(1)
+			defer under.Add(-1)
+			<-ends
+			return []Result[int]{{Answer: group[0]}}, nil
+		})
+		var all sync.WaitGroup
+		for n := range 10 {
+			all.Go(func() {
+				if answer, err := g.Do(t.Context(), n); answer != n || err != nil {
+					t.Errorf("%d: %d, %v", n, answer, err)
+				}
+			})
+		}
+		for left := 10; left > 0; left-- {
+			synctest.Wait()
+			if want := min(left, 3); int(under.Load()) != want {
+				t.Errorf("%d flushes under way with %d requests left, want %d", under.Load(), left, want)
+			}
+			ends <- struct{}{}
+		}
+		all.Wait()
+		if err := g.Close(t.Context()); err != nil {
+			t.Error(err)
 		}
 	})
 }

@@ -171,7 +171,7 @@ func TestGroupLikeItsModel(t *testing.T) {
 func BenchmarkGroup(b *testing.B) {
 	var flushes atomic.Int64
 	var key atomic.Int64
-	g := NewGroup(0, func(n int64) int64 { return n }, func(_ context.Context, group []int64) ([]Result[int64], error) {
+	g := NewGroup(GroupSize{}, func(n int64) int64 { return n }, func(_ context.Context, group []int64) ([]Result[int64], error) {
 		flushes.Add(1)
 		time.Sleep(200 * time.Microsecond)
 		return make([]Result[int64], len(group)), nil

@@ -33,7 +33,7 @@ type probe struct {
 
 func newProbe(t *testing.T, max int) *probe {
 	p := &probe{t: t, ends: make(chan struct{})}
-	p.Group = NewGroup(max, func(w wish) int { return w.key }, p.flush)
+	p.Group = NewGroup(GroupSize{Max: max}, func(w wish) int { return w.key }, p.flush)
 	return p
 }
 
@@ -296,7 +296,7 @@ func TestGroupAnswersEachOnItsOwn(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		full := &Error{Code: CodeSlotFull}
-		g := NewGroup(0, func(n int) int { return n }, func(_ context.Context, group []int) ([]Result[string], error) {
+		g := NewGroup(GroupSize{}, func(n int) int { return n }, func(_ context.Context, group []int) ([]Result[string], error) {
 			results := make([]Result[string], len(group))
 			for i, n := range group {
 				if results[i].Answer = strconv.Itoa(n); n%2 == 1 {

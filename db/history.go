@@ -2,6 +2,7 @@ package db
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/google/uuid"
@@ -50,3 +51,20 @@ func uuidFloor(at time.Time) uuid.UUID {
 	}
 	return id
 }
+
+// FindOrder is the order of a number that a store gave out at or after from and before to, or ErrNotFound. It reads
+// the orders of that time alone.
+func FindOrder(ctx context.Context, q Querier, storeID int32, number int, from, to time.Time) (id uuid.UUID, err error) {
+	err = q.QueryRow(ctx, findOrder, storeID, uuidFloor(from), uuidFloor(to), number).Scan(&id)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return uuid.Nil, ErrNotFound
+	}
+	return id, err
+}
+
+const findOrder = `
+    select id
+    from orders
+    where store_id = $1 and id >= $2 and id < $3 and number = $4
+    order by id
+    limit 1`

@@ -16,6 +16,9 @@ const (
 	// hubRecent is how many orders' newest versions the hub remembers, so as not to hand out one twice.
 	// At 1,000 orders a second it is a minute, far more than the overlap of the history reader.
 	hubRecent = 1 << 16
+	// hubNewest is how many orders that are still open the hub remembers whole, so that a change or a watcher
+	// need not read them again: 3 KB each, and a few seconds of a record day.
+	hubNewest = 1 << 13
 	// watcherMax bounds the orders that wait for one watcher. A reader slower than that is dropped and
 	// comes back for the whole state.
 	watcherMax = 1024
@@ -36,6 +39,7 @@ type Hub struct {
 	orders map[OrderRef]map[*Watcher]bool
 	boards map[int32]map[*Watcher]bool
 	recent *lru.LRU[OrderRef, int]
+	newest *lru.LRU[OrderRef, *Order]
 	told   []OrderRef // changed here, not yet told to the other processes
 	closed bool
 }
@@ -43,7 +47,8 @@ type Hub struct {
 // NewHub makes a hub. Run connects it to the other processes.
 func NewHub(pool *pgxpool.Pool) *Hub {
 	recent, err := lru.NewLRU[OrderRef, int](hubRecent, nil)
-	if err != nil {
+	newest, errNewest := lru.NewLRU[OrderRef, *Order](hubNewest, nil)
+	if err := errors.Join(err, errNewest); err != nil {
 		panic(err) // only a size below one is refused
 	}
 	return &Hub{
@@ -53,6 +58,7 @@ func NewHub(pool *pgxpool.Pool) *Hub {
 		orders: map[OrderRef]map[*Watcher]bool{},
 		boards: map[int32]map[*Watcher]bool{},
 		recent: recent,
+		newest: newest,
 	}
 }
 
@@ -187,6 +193,11 @@ func (h *Hub) deliver(o *Order) {
 		return
 	}
 	h.recent.Add(o.Ref(), o.Version)
+	if o.Status.Final() {
+		h.newest.Remove(o.Ref())
+	} else {
+		h.newest.Add(o.Ref(), o)
+	}
 	for w := range h.orders[o.Ref()] {
 		w.offer(o)
 	}
@@ -195,6 +206,16 @@ func (h *Hub) deliver(o *Order) {
 			w.offer(o)
 		}
 	}
+}
+
+// remembered is the order at that very version, nil if the hub does not have it.
+func (h *Hub) remembered(ref OrderRef, version int) *Order {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if o, ok := h.newest.Get(ref); ok && o.Version == version {
+		return o
+	}
+	return nil
 }
 
 func (o *Order) wasOnBoard() bool {

@@ -131,12 +131,3 @@ func (n Notification) log(ctx context.Context, tx pgx.Tx, outcome, detail string
 		n.StoreID, uuid.Must(uuid.NewV7()), n.Subject, n.Kind, n.Channel, n.Address, outcome, detail)
 	return err
 }
-
-// AllowNotification records what a recipient says about a kind of message on a channel.
-func AllowNotification(ctx context.Context, q Querier, address, kind, channel string, allowed bool) error {
-	_, err := q.Exec(ctx, `
-    insert into notification_preferences (address, kind, channel, allowed)
-    values ($1, $2, $3, $4)
-    on conflict (address, kind, channel) do update set allowed = excluded.allowed`, address, kind, channel, allowed)
-	return err
-}

@@ -2,9 +2,8 @@ package db
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"sync"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -120,8 +119,7 @@ type Order struct {
 	PlacedAt      time.Time
 	UpdatedAt     time.Time
 
-	once sync.Once
-	json []byte
+	rendering
 }
 
 // Snapshot is what was ordered, at the prices of that moment. It never changes.
@@ -133,69 +131,19 @@ type Snapshot struct {
 // Ref names the order.
 func (o *Order) Ref() OrderRef { return OrderRef{o.StoreID, o.ID} }
 
-// JSON is the order as the contract shows it. It is rendered once for all watchers; callers must
-// not write to it.
-func (o *Order) JSON() []byte {
-	o.once.Do(func() {
-		data, err := json.Marshal(o)
-		if err != nil {
-			panic(fmt.Sprintf("order %s cannot be rendered: %v", o.ID, err))
-		}
-		o.json = data
-	})
-	return o.json
-}
-
-type orderView struct {
-	ID            uuid.UUID     `json:"id"`
-	Store         string        `json:"store"`
-	Number        int           `json:"number"`
-	Status        Status        `json:"status"`
-	Version       int           `json:"version"`
-	Fulfilment    string        `json:"fulfilment"`
-	PickupAt      *time.Time    `json:"pickup_at,omitempty"`
-	ReadyEstimate *time.Time    `json:"ready_estimate,omitempty"`
-	Customer      Customer      `json:"customer"`
-	Lines         []PricedLine  `json:"lines"`
-	Subtotal      int64         `json:"subtotal"`
-	Discount      int64         `json:"discount"`
-	Tax           int64         `json:"tax"`
-	Tip           int64         `json:"tip"`
-	Total         int64         `json:"total"`
-	Currency      string        `json:"currency"`
-	Payment       Payment       `json:"payment"`
-	History       []historyView `json:"history"`
-	PlacedAt      time.Time     `json:"placed_at"`
-	UpdatedAt     time.Time     `json:"updated_at"`
-}
-
-type historyView struct {
-	Status Status    `json:"status"`
-	At     time.Time `json:"at"`
-	By     string    `json:"by"`
-}
-
-// MarshalJSON renders the order as the contract shows it.
-func (o *Order) MarshalJSON() ([]byte, error) {
-	return json.Marshal(orderView{
-		ID: o.ID, Store: o.Store, Number: o.Number, Status: o.Status, Version: o.Version,
-		Fulfilment: o.Fulfilment, PickupAt: o.PickupAt, ReadyEstimate: o.ReadyEstimate,
-		Customer: o.Snapshot.Customer, Lines: o.Snapshot.Lines,
-		Subtotal: o.Snapshot.Subtotal, Discount: o.Snapshot.Discount, Tax: o.Snapshot.Tax,
-		Tip: o.Snapshot.Tip, Total: o.Snapshot.Total, Currency: o.Snapshot.Currency,
-		Payment: o.Payment, History: o.history(), PlacedAt: o.PlacedAt, UpdatedAt: o.UpdatedAt,
-	})
-}
-
-// history lists the changes of status: a version may also change the payment alone.
-func (o *Order) history() []historyView {
-	views := make([]historyView, 0, len(o.Steps))
-	for i, step := range o.Steps {
-		if i == 0 || step.Status != o.Steps[i-1].Status {
-			views = append(views, historyView{step.Status, step.At, step.By})
-		}
+// next is a copy to be moved on, without what concerned the last move alone.
+func (o *Order) next() *Order {
+	n := &Order{
+		StoreID: o.StoreID, Store: o.Store, ID: o.ID, Number: o.Number, Status: o.Status, Version: o.Version,
+		Fulfilment: o.Fulfilment, PickupAt: o.PickupAt, SlotStartsAt: o.SlotStartsAt, ReadyEstimate: o.ReadyEstimate,
+		Snapshot: o.Snapshot, Contact: o.Contact, Payment: o.Payment, Holder: o.Holder, Seen: o.Seen,
+		Steps: slices.Clip(o.Steps), PlacedAt: o.PlacedAt, UpdatedAt: o.UpdatedAt,
 	}
-	return views
+	n.Payment.Token, n.Payment.Ref = "", ""
+	if n.body = o.body; n.body == nil {
+		n.body = new(orderBody)
+	}
+	return n
 }
 
 // AsPlaced is the order as of version 1, which the placing answer shows for ever.

@@ -30,21 +30,23 @@ type Orders struct {
 	placing   *Group[keyID, *Placing, Placed]
 	settling  *Group[OrderRef, *Change, Changed]
 	advancing *Group[OrderRef, *Change, Changed]
+	reading   *Group[*OrderRef, *OrderRef, *Order]
 }
 
-// NewOrders opens the write path. groupMax bounds a group commit; 0 stands for the default.
-func NewOrders(pool *pgxpool.Pool, hub *Hub, outbox Outbox, groupMax int) *Orders {
+// NewOrders opens the write path.
+func NewOrders(pool *pgxpool.Pool, hub *Hub, outbox Outbox, size GroupSize) *Orders {
 	o := &Orders{pool: pool, hub: hub, outbox: outbox}
 	byOrder := func(c *Change) OrderRef { return c.Ref }
-	o.placing = NewGroup(groupMax, (*Placing).keyID, o.flushPlacings)
-	o.settling = NewGroup(groupMax, byOrder, o.flushChanges)
-	o.advancing = NewGroup(groupMax, byOrder, o.flushChanges)
+	o.placing = NewGroup(size, (*Placing).keyID, o.flushPlacings)
+	o.settling = NewGroup(size, byOrder, o.flushChanges)
+	o.advancing = NewGroup(size, byOrder, o.flushChanges)
+	o.reading = NewGroup(size, func(ref *OrderRef) *OrderRef { return ref }, o.flushReads)
 	return o
 }
 
 // Close answers what was accepted and refuses the rest with ErrStopping.
 func (o *Orders) Close(ctx context.Context) error {
-	return errors.Join(o.placing.Close(ctx), o.advancing.Close(ctx), o.settling.Close(ctx))
+	return errors.Join(o.placing.Close(ctx), o.advancing.Close(ctx), o.settling.Close(ctx), o.reading.Close(ctx))
 }
 
 // NewOrder is an order as of version 1, without what the write gives it. A zero total needs no
@@ -74,6 +76,7 @@ func NewOrder(store *Store, fulfilment string, customer Customer, quote *Quote, 
 		o.Payment.Attempt, o.Payment.Token = 1, token
 	}
 	o.Steps = []Step{{1, o.Status, o.Payment.Status, "customer", "", at}}
+	o.body = new(orderBody)
 	return o, nil
 }
 
@@ -90,6 +93,54 @@ func (o *Orders) Settle(ctx context.Context, ref OrderRef, decide Decision) (*Or
 func (o *Orders) Advance(ctx context.Context, ref OrderRef, decide Decision) (*Order, error) {
 	changed, err := o.advancing.Do(ctx, &Change{Ref: ref, Decide: decide})
 	return changed.Order, err
+}
+
+// Current is the order as it is now, or ErrNotFound. Under load many are read at a time.
+func (o *Orders) Current(ctx context.Context, ref OrderRef) (*Order, error) {
+	return o.reading.Do(ctx, &ref)
+}
+
+// flushReads asks for the versions, and for all of an order only where the hub does not remember it.
+func (o *Orders) flushReads(ctx context.Context, group []*OrderRef) ([]Result[*Order], error) {
+	refs := make([]OrderRef, len(group))
+	for i, ref := range group {
+		refs[i] = *ref
+	}
+	stores, ids := columnsOf(refs)
+	rows, err := o.pool.Query(ctx, `
+    select o.store_id, o.id, o.version
+    from unnest($1::int4[], $2::uuid[]) as want (store_id, id)
+    join orders o on o.store_id = want.store_id and o.id = want.id`, stores, ids)
+	if err != nil {
+		return nil, err
+	}
+	versions, err := pgx.CollectRows(rows, pgx.RowToStructByPos[changeRef])
+	if err != nil {
+		return nil, err
+	}
+	found := make(map[OrderRef]*Order, len(versions))
+	var unknown []OrderRef
+	for _, v := range versions {
+		if found[v.OrderRef] = o.hub.remembered(v.OrderRef, v.Version); found[v.OrderRef] == nil {
+			unknown = append(unknown, v.OrderRef)
+		}
+	}
+	if len(unknown) > 0 {
+		orders, err := OrdersByID(ctx, o.pool, unknown)
+		if err != nil {
+			return nil, err
+		}
+		for _, order := range orders {
+			found[order.Ref()] = order
+		}
+	}
+	results := make([]Result[*Order], len(group))
+	for i, ref := range refs {
+		if results[i].Answer = found[ref]; results[i].Answer == nil {
+			results[i].Err = ErrNotFound
+		}
+	}
+	return results, nil
 }
 
 // Command carries out one command of a store's board. The order is as it is now; nil for a command
@@ -156,7 +207,7 @@ func (o *Orders) Answer(ctx context.Context, storeID int32, route, key string, r
 func (o *Orders) awaitSettled(ctx context.Context, ref OrderRef, until *time.Time) (*Order, error) {
 	watcher := o.hub.WatchOrder(ref)
 	defer watcher.Close()
-	order, err := OrderByID(ctx, o.pool, ref)
+	order, err := o.Current(ctx, ref)
 	if until == nil || err != nil {
 		return order, err
 	}
@@ -168,7 +219,7 @@ func (o *Orders) awaitSettled(ctx context.Context, ref OrderRef, until *time.Tim
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
 		case err != nil:
-			return OrderByID(ctx, o.pool, ref)
+			return o.Current(ctx, ref)
 		}
 		order = newer[len(newer)-1]
 	}

@@ -47,7 +47,7 @@ func openTill(t *testing.T, pool *pgxpool.Pool, groupMax int) *till {
 	w.Orders = db.NewOrders(pool, db.NewHub(pool), db.Outbox{
 		Charge: w.charge, Settle: ignore, Refund: ignore,
 		Notify: func(context.Context, pgx.Tx, []db.Notice) error { return nil },
-	}, groupMax)
+	}, db.GroupSize{Max: groupMax})
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()

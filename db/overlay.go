@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
-	"fmt"
 	"maps"
 	"strings"
 	"time"
@@ -16,39 +15,17 @@ type Overlay struct {
 	// Prices in minor units by path: "latte" is the base price of an item, "latte/small" the price of a size,
 	// "latte/milk/oat" the flat price of an option and "latte/milk/oat/small" its price for a size. A path that the
 	// menu does not have a price for changes nothing.
-	Prices map[string]int64 `json:"prices,omitempty"`
+	Prices map[string]int64
 
 	// SoldOut holds "item:latte", or "option:oat" for that option of every item, until a time; the zero time is until
 	// further notice.
-	SoldOut map[string]time.Time `json:"sold_out,omitempty"`
+	SoldOut map[string]time.Time
 }
 
 const (
 	soldOutItem   = "item:"
 	soldOutOption = "option:"
-
-	maxOverlay = 10_000
 )
-
-// ParseOverlay reads an overlay and checks that its prices are prices. One that changes nothing is nil.
-func ParseOverlay(data []byte) (*Overlay, error) {
-	var o Overlay
-	if err := json.Unmarshal(data, &o); err != nil {
-		return nil, fmt.Errorf("parse overlay: %w", err)
-	}
-	if len(o.Prices) == 0 && len(o.SoldOut) == 0 {
-		return nil, nil
-	}
-	if n := len(o.Prices) + len(o.SoldOut); n > maxOverlay {
-		return nil, fmt.Errorf("parse overlay: at most %d changes, these are %d", maxOverlay, n)
-	}
-	for path, price := range o.Prices {
-		if price < 0 || price > MaxPrice {
-			return nil, fmt.Errorf("parse overlay: price of %q is not from 0 to %d", path, MaxPrice)
-		}
-	}
-	return &o, nil
-}
 
 // View is a store's menu at a moment: the chain's menu, the store's overlay (usually nil), and the version that the two
 // have together (empty is the menu's own).

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -217,26 +216,5 @@ func TestOverlayMenuDiffAfterATimeHasPassed(t *testing.T) {
 	diff, ok := MenuDiff(chain, View{Menu: chain, At: later}.Resolve(), later)
 	if !ok || len(diff.SoldOut) > 0 {
 		t.Errorf("%v %+v", ok, diff)
-	}
-}
-
-func TestOverlayParse(t *testing.T) {
-	t.Parallel()
-	o := Overlay{Prices: map[string]int64{"latte/small": 1}, SoldOut: map[string]time.Time{"item:bun": {}, "option:oat": noon}}
-	data, err := json.Marshal(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	back, err := ParseOverlay(data)
-	if err != nil || !maps.Equal(back.Prices, o.Prices) || !maps.Equal(back.SoldOut, o.SoldOut) {
-		t.Errorf("%s came back as %+v, %v", data, back, err)
-	}
-	if back, err := ParseOverlay([]byte(`{}`)); back != nil || err != nil {
-		t.Error("an empty overlay is not none:", back, err)
-	}
-	for _, broken := range []string{`[`, `{"prices": {"latte": -1}}`, `{"prices": {"latte": 10000001}}`, `{"prices": {"latte": 1.5}}`} {
-		if _, err := ParseOverlay([]byte(broken)); err == nil || !strings.HasPrefix(err.Error(), "parse overlay: ") {
-			t.Errorf("%s: %v", broken, err)
-		}
 	}
 }

@@ -48,6 +48,9 @@ var (
 	// ErrWrongPassword says that name and password do not belong together, whichever of them is wrong.
 	ErrWrongPassword = errors.New("the name or the password is wrong")
 
+	// EmailPattern is what counts as an e-mail address, beside that it holds no control character.
+	EmailPattern = regexp.MustCompile(`^[^\s@"<>(),;:\\\[\]]{1,64}@[^\s@"<>(),;:\\\[\]]{1,189}$`)
+
 	staffName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._@-]{0,79}$`)
 )
 
@@ -116,9 +119,27 @@ func oneStaff(rows pgx.Rows, err, missing error) (*Staff, error) {
 	return staff, err
 }
 
+// SetEmail says where the mail of a member of staff goes, or returns ErrNotFound.
+func SetEmail(ctx context.Context, q Querier, name, email string) error {
+	if textFault(email, 1, 254) != "" || !EmailPattern.MatchString(email) {
+		return errors.New("this is no e-mail address")
+	}
+	tag, err := q.Exec(ctx, `
+    update staff
+    set email = $2
+    where name = $1 and disabled_at is null`, name, email)
+	if err == nil && tag.RowsAffected() == 0 {
+		return ErrNotFound
+	}
+	return err
+}
+
+// PasswordFault says why a text is no password of 10 to 200 characters, as in "must be at least …"; empty if it is one.
+func PasswordFault(password string) string { return textFault(password, passwordLeast, passwordMost) }
+
 // SetPassword gives a member of staff a password of 10 to 200 characters, or returns ErrNotFound.
 func SetPassword(ctx context.Context, q Querier, name, password string) error {
-	if fault := textFault(password, passwordLeast, passwordMost); fault != "" {
+	if fault := PasswordFault(password); fault != "" {
 		return fmt.Errorf("the password %s", fault)
 	}
 	hash, err := hashed(ctx, func() (string, error) { return argon2id.CreateHash(password, passwordCost) })

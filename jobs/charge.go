@@ -17,7 +17,7 @@ const (
 	// chargePatience is how long the charge of a group waits for one answer before that order leaves
 	// with a job of its own, so that the others do not wait behind it.
 	chargePatience = 2 * time.Second
-	// chargesAtOnce bounds the charges under way for one group.
+	// chargesAtOnce bounds the charges under way at the provider for one group.
 	chargesAtOnce = 32
 )
 
@@ -48,13 +48,13 @@ func (w *chargeWorker) Work(ctx context.Context, job *river.Job[chargeArgs]) err
 	var mu sync.Mutex
 	var leaving []db.OrderRef
 	var g errgroup.Group
-	g.SetLimit(chargesAtOnce)
+	atProvider := make(chan struct{}, chargesAtOnce)
 	for _, charge := range charges {
 		if charge.Status != db.Pending {
 			continue // settled, or unknown and with a job of its own
 		}
 		g.Go(func() error {
-			said, err := w.client.chargeInGroup(ctx, charge, began, job.Attempt == 1)
+			said, err := w.client.chargeInGroup(ctx, charge, began, job.Attempt == 1, atProvider)
 			if err == nil && said == "" {
 				mu.Lock()
 				defer mu.Unlock()
@@ -74,21 +74,38 @@ func (w *chargeWorker) Work(ctx context.Context, job *river.Job[chargeArgs]) err
 // chargeInGroup charges one order of a group that was begun at a moment; it says nothing if the order has
 // to leave with a job of its own: because others took so long that it may not be wanted any more, or
 // because it is not wanted now and an earlier try may have got through.
-func (c *Client) chargeInGroup(ctx context.Context, charge *db.Charge, began time.Time, firstTry bool) (db.PaymentStatus, error) {
-	switch {
-	case time.Since(began) > chargePatience:
+func (c *Client) chargeInGroup(ctx context.Context, charge *db.Charge, began time.Time, firstTry bool, atProvider chan struct{}) (db.PaymentStatus, error) {
+	if !charge.Wanted {
+		if firstTry && time.Since(charge.BegunAt) < sweepAfter {
+			return db.Void, c.settle(ctx, charge, db.Charged{Status: db.Void})
+		}
 		return "", nil
-	case charge.Wanted:
-		return c.charge(ctx, charge)
-	case firstTry && time.Since(charge.BegunAt) < sweepAfter:
-		return db.Void, c.settle(ctx, charge, db.Charged{Status: db.Void})
 	}
-	return "", nil
+	atProvider <- struct{}{} // chargePatience bounds how long the others take
+	if time.Since(began) > chargePatience {
+		<-atProvider
+		return "", nil
+	}
+	result, err := c.askProvider(ctx, charge)
+	<-atProvider
+	if err != nil || result.Status == "" {
+		return "", err
+	}
+	return result.Status, c.settle(ctx, charge, result)
 }
 
-// charge asks the provider once and records what it said: captured, failed, or unknown if it did not answer
-// in time. Empty means that nothing was done.
+// charge asks the provider once and records what it said. Empty means that nothing was done.
 func (c *Client) charge(ctx context.Context, charge *db.Charge) (db.PaymentStatus, error) {
+	result, err := c.askProvider(ctx, charge)
+	if err != nil || result.Status == "" {
+		return "", err
+	}
+	return result.Status, c.settle(ctx, charge, result)
+}
+
+// askProvider asks the provider once to charge: captured, failed, or unknown if it did not answer in time.
+// Empty means that nothing was done.
+func (c *Client) askProvider(ctx context.Context, charge *db.Charge) (db.Charged, error) {
 	patience, cancel := context.WithTimeout(ctx, chargePatience)
 	defer cancel()
 	said, err := c.provider.Charge(patience, charge.Key(), charge.Reference(), charge.Amount, charge.Token)
@@ -97,13 +114,13 @@ func (c *Client) charge(ctx context.Context, charge *db.Charge) (db.PaymentStatu
 	case err == nil:
 		result = charged(said)
 	case ctx.Err() != nil:
-		return "", ctx.Err()
+		return db.Charged{}, ctx.Err()
 	case !errors.Is(err, context.DeadlineExceeded):
 		c.config.Log.LogAttrs(ctx, slog.LevelWarn, "the provider refused a charge; it will be tried again under the same key",
 			slog.Int("store", int(charge.StoreID)), slog.String("order", charge.ID.String()), slog.Any("error", err))
-		return "", nil
+		return db.Charged{}, nil
 	}
-	return result.Status, c.settle(ctx, charge, result)
+	return result, nil
 }
 
 func (c *Client) settle(ctx context.Context, charge *db.Charge, said db.Charged) error {

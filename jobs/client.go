@@ -26,6 +26,8 @@ const (
 	queueSettle = "settle" // single orders: what was unanswered, refunds
 	queueNotify = "notify"
 	queueTimers = "timers"
+
+	queueAnnounce = "announce" // to many, whom no order waits for
 )
 
 const (
@@ -50,6 +52,7 @@ const (
 type Config struct {
 	ExpireAfter  time.Duration
 	AbandonAfter time.Duration
+	Secret       []byte // what the codes in messages are derived from
 	Log          *slog.Logger
 }
 
@@ -84,6 +87,9 @@ func New(pool *pgxpool.Pool, config Config) (*Client, error) {
 	river.AddWorker(workers, &settleWorker{client: c})
 	river.AddWorker(workers, &refundWorker{client: c})
 	river.AddWorker(workers, &notifyWorker{client: c})
+	river.AddWorker(workers, &resetWorker{client: c})
+	river.AddWorker(workers, &announceWorker{client: c})
+	river.AddWorker(workers, &pageWorker{client: c})
 	river.AddWorker(workers, &sweepWorker{client: c})
 	river.AddWorker(workers, &expireWorker{client: c})
 	river.AddWorker(workers, &abandonWorker{client: c})
@@ -106,6 +112,8 @@ func New(pool *pgxpool.Pool, config Config) (*Client, error) {
 			queueSettle: {MaxWorkers: 512, FetchCooldown: fetchCooldown},
 			queueNotify: {MaxWorkers: 16, FetchCooldown: fetchCooldown},
 			queueTimers: {MaxWorkers: 4, FetchCooldown: fetchCooldown},
+
+			queueAnnounce: {MaxWorkers: 2, FetchCooldown: fetchCooldown},
 		},
 	})
 	return c, err

@@ -50,7 +50,7 @@ func openShop(t *testing.T) *shop {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.orders = db.NewOrders(s.pool, s.hub, s.jobs.Outbox(), 0)
+	s.orders = db.NewOrders(s.pool, s.hub, s.jobs.Outbox(), db.GroupSize{})
 	if err := s.jobs.Start(ctx, s.orders); err != nil {
 		t.Fatal(err)
 	}

@@ -29,10 +29,19 @@ type notifyWorker struct {
 func (w *notifyWorker) NextRetry(job *river.Job[notifyArgs]) time.Time { return soon(job.Attempt) }
 
 func (w *notifyWorker) Work(ctx context.Context, job *river.Job[notifyArgs]) error {
+	outcomes := make([]error, len(job.Args.Notices))
+	for i, notice := range job.Args.Notices {
+		outcomes[i] = w.client.notifyOrder(ctx, notice)
+	}
+	return unlessBusy(outcomes)
+}
+
+// unlessBusy is what a job comes to that sent several messages: it waits a little where nothing failed but some are
+// being sent by another.
+func unlessBusy(outcomes []error) error {
 	var failed error
 	busy := false
-	for _, notice := range job.Args.Notices {
-		err := w.client.notifyOrder(ctx, notice)
+	for _, err := range outcomes {
 		if errors.Is(err, db.ErrClaimBusy) {
 			busy = true
 		} else {
@@ -63,8 +72,8 @@ func (c *Client) notifyOrder(ctx context.Context, notice db.Notice) error {
 // send offers a message to each channel. Every attempt is logged, also one that was suppressed.
 func (c *Client) send(ctx context.Context, m Message, to *db.Contact) error {
 	var failed error
-	for _, address := range addresses(to) {
-		m.Channel, m.Address = address.channel, address.to
+	for _, address := range to.Addresses() {
+		m.Channel, m.Address = address.Channel, address.To
 		if err := c.sendOn(ctx, m); err != nil {
 			failed = errors.Join(failed, err)
 		}
@@ -90,21 +99,6 @@ func (c *Client) sendOn(ctx context.Context, m Message) error {
 	}
 	err := c.channels[m.Channel].Send(ctx, m)
 	return errors.Join(err, db.FinishNotification(context.WithoutCancel(ctx), c.pool, claim, err))
-}
-
-type address struct{ channel, to string }
-
-func addresses(to *db.Contact) []address {
-	if to == nil {
-		return nil
-	}
-	var found []address
-	for _, a := range []address{{"email", to.Email}, {"sms", to.Phone}, {"push", to.Push}} {
-		if a.to != "" {
-			found = append(found, a)
-		}
-	}
-	return found
 }
 
 // stale is why a message about an order says nothing true any more, empty if it does.

@@ -180,11 +180,9 @@ func TestConfirmedAndReadyAtOnce(t *testing.T) {
 func TestPreferences(t *testing.T) {
 	t.Parallel()
 	s, box := openPost(t, nil)
-	for _, channel := range []string{"email", "push"} {
-		to := map[string]string{"email": everywhere.Email, "push": everywhere.Push}[channel]
-		if err := db.AllowNotification(t.Context(), s.pool, to, "order_confirmed", channel, channel == "push"); err != nil {
-			t.Fatal(err)
-		}
+	said := []db.Preference{{Kind: "order_confirmed", Channel: "email"}, {Kind: "order_confirmed", Channel: "push", Allowed: true}}
+	if err := db.SetPreferences(t.Context(), s.pool, everywhere, said); err != nil {
+		t.Fatal(err)
 	}
 	o := s.paid(t, everywhere)
 	s.notified(t)

@@ -159,7 +159,7 @@ func (s *shop) mute() *shop {
 	mute.orders = db.NewOrders(s.pool, s.hub, db.Outbox{
 		Charge: nobody, Settle: nobody, Refund: nobody,
 		Notify: func(context.Context, pgx.Tx, []db.Notice) error { return nil },
-	}, 0)
+	}, db.GroupSize{})
 	return &mute
 }
 

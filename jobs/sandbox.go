@@ -45,7 +45,7 @@ type sandboxCharge struct {
 // NewSandbox opens the sandbox's books.
 func NewSandbox(pool *pgxpool.Pool) *Sandbox {
 	s := &Sandbox{pool: pool}
-	s.charges = db.NewGroup(0, func(c *sandboxCharge) string { return c.key }, s.book)
+	s.charges = db.NewGroup(db.GroupSize{}, func(c *sandboxCharge) string { return c.key }, s.book)
 	return s
 }
 

@@ -8,6 +8,7 @@ import { forget, keep, kept } from './keep.js';
 import { follow } from './live.js';
 import { money } from './money.js';
 import { cancellable, moneyWords, news, over, steps } from './order_words.js';
+import { offer } from './preferences.js';
 
 const { store, order: id } = document.body.dataset;
 const path = `/v1/stores/${store}/orders/${id}`;
@@ -170,5 +171,6 @@ if (!token) {
   stranger('It opens on the device that ordered. If that is this one, its memory has been cleared; the counter can help you by your name.');
 } else {
   stream = follow(`${path}/live`, token, { message: show, down: () => lost(true), refused });
+  offer(path, token);
   if (unanswered(id)) send(id, { path, token }).then(show, refresh); // a payment of which the answer was lost
 }

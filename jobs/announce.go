@@ -1,0 +1,131 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+	"golang.org/x/sync/errgroup"
+
+	"frenchpress/db"
+)
+
+const (
+	// pageSize is the subscribers of one job: with lettersAtOnce a channel may take a second for each.
+	pageSize      = 100
+	lettersAtOnce = 4
+)
+
+// announceArgs walk over the subscribers: those after After are still to come.
+type announceArgs struct {
+	Campaign uuid.UUID `json:"campaign"`
+	After    int64     `json:"after"`
+}
+
+func (announceArgs) Kind() string                 { return "announce" }
+func (announceArgs) InsertOpts() river.InsertOpts { return announceOpts() }
+
+// pageArgs send to the subscribers after After, through Through.
+type pageArgs struct {
+	Campaign uuid.UUID `json:"campaign"`
+	After    int64     `json:"after"`
+	Through  int64     `json:"through"`
+}
+
+func (pageArgs) Kind() string                 { return "announce_page" }
+func (pageArgs) InsertOpts() river.InsertOpts { return announceOpts() }
+
+func announceOpts() river.InsertOpts {
+	return river.InsertOpts{Queue: queueAnnounce, MaxAttempts: 8}
+}
+
+// Announce sends a text of 1 to 500 characters to everybody who wants news, and says how many they are now.
+func (c *Client) Announce(ctx context.Context, tx pgx.Tx, text string) (campaign uuid.UUID, subscribers int, err error) {
+	if campaign, subscribers, err = db.AddCampaign(ctx, tx, text); err != nil {
+		return uuid.Nil, 0, err
+	}
+	_, err = c.river.InsertTx(ctx, tx, announceArgs{Campaign: campaign}, nil)
+	return campaign, subscribers, err
+}
+
+// announceWorker takes one step: the job of a page of subscribers, the job of the next step and its own end are one
+// transaction, so that a crash leaves nobody out.
+type announceWorker struct {
+	river.WorkerDefaults[announceArgs]
+	client *Client
+}
+
+func (w *announceWorker) NextRetry(job *river.Job[announceArgs]) time.Time { return soon(job.Attempt) }
+
+func (w *announceWorker) Work(ctx context.Context, job *river.Job[announceArgs]) error {
+	return pgx.BeginFunc(ctx, w.client.pool, func(tx pgx.Tx) error {
+		page, err := db.Subscribers(ctx, tx, job.Args.After, 0, pageSize)
+		if err != nil {
+			return err
+		}
+		var next []river.InsertManyParams
+		if len(page) > 0 {
+			through := page[len(page)-1].ID
+			next = append(next, river.InsertManyParams{Args: pageArgs{job.Args.Campaign, job.Args.After, through}})
+			if len(page) == pageSize {
+				next = append(next, river.InsertManyParams{Args: announceArgs{job.Args.Campaign, through}})
+			}
+			if _, err := w.client.river.InsertManyFastTx(ctx, tx, next); err != nil {
+				return err
+			}
+		}
+		_, err = river.JobCompleteTx[*riverpgxv5.Driver](ctx, tx, job)
+		return err
+	})
+}
+
+// pageWorker sends to the subscribers of one page. Run again, it sends to those whom it has not reached.
+type pageWorker struct {
+	river.WorkerDefaults[pageArgs]
+	client *Client
+}
+
+func (w *pageWorker) NextRetry(job *river.Job[pageArgs]) time.Time { return soon(job.Attempt) }
+
+func (w *pageWorker) Work(ctx context.Context, job *river.Job[pageArgs]) error {
+	text, err := db.CampaignText(ctx, w.client.pool, job.Args.Campaign)
+	if err != nil {
+		return err
+	}
+	var outcomes []error
+	for after := job.Args.After; ; { // once, but for those who changed their minds meanwhile
+		page, err := db.Subscribers(ctx, w.client.pool, after, job.Args.Through, pageSize)
+		if err != nil || len(page) == 0 {
+			return errors.Join(err, unlessBusy(outcomes))
+		}
+		outcomes = append(outcomes, w.send(ctx, job.Args.Campaign, text, page)...)
+		after = page[len(page)-1].ID
+	}
+}
+
+// send tells each subscriber, and what became of it.
+func (w *pageWorker) send(ctx context.Context, campaign uuid.UUID, text string, to []db.Subscriber) []error {
+	outcomes := make([]error, len(to))
+	var letters errgroup.Group
+	letters.SetLimit(lettersAtOnce)
+	for i, subscriber := range to {
+		letters.Go(func() error {
+			outcomes[i] = w.client.sendOn(ctx, Message{
+				StoreID: db.Chain, Subject: campaignSubject(campaign, subscriber.To), Kind: "marketing",
+				Channel: subscriber.Channel, Address: subscriber.To, Text: text,
+			})
+			return nil
+		})
+	}
+	_ = letters.Wait() // each has an outcome of its own
+	return outcomes
+}
+
+// campaignSubject is what makes a message of a campaign to an address the only one.
+func campaignSubject(campaign uuid.UUID, address string) uuid.UUID {
+	return uuid.NewSHA1(campaign, []byte(address))
+}
