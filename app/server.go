@@ -146,7 +146,7 @@ func newAPI(ctx context.Context, config Config, log *slog.Logger, pool *pgxpool.
 	if a.jobs, err = jobs.New(pool, jobs.Config{ExpireAfter: config.ExpireAfter, AbandonAfter: config.AbandonAfter, Secret: a.secret, Log: log}); err != nil {
 		return nil, err
 	}
-	a.orders = db.NewOrders(pool, a.hub, a.jobs.Outbox(), db.GroupSize{Max: config.GroupMax, Flights: config.GroupFlights, Pace: config.GroupPace})
+	a.orders = db.NewOrders(pool, a.hub, a.jobs.Outbox(), db.GroupSize{Max: config.GroupMax, Flights: config.GroupFlights})
 	return a, nil
 }
 

@@ -48,16 +48,17 @@ type Result[A any] struct {
 	Err    error
 }
 
-// GroupSize is how much a group commit writes at a time; zero fields stand for the defaults.
+// GroupSize is how much a group commit writes at a time; zero stands for the default.
 type GroupSize struct {
-	Max     int // requests in one flush
-	Flights int // flushes under way at a time
-	Pace    time.Duration
+	Max     int           // requests in one flush
+	Flights int           // flushes under way at a time
+	Pace    time.Duration // from the begin of a flush that several shared to the next one's; 0 for none
 }
 
 // Group is group commit: concurrent requests of one kind are gathered while a flush is under way
 // and written together by the next one, so that many share one round of statements and one COMMIT.
-// With nobody else waiting a request is flushed alone, at once.
+// With nobody else waiting a request is flushed alone, at once; under load flushes keep a pace, which
+// makes fewer and larger groups.
 //
 // flush writes a group in one transaction of its own and returns one result per request, or an
 // error if nothing was written. Requests with the same key never share a group. All methods are

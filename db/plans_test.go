@@ -1,0 +1,245 @@
+package db_test
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"frenchpress/db"
+	"frenchpress/db/dbtest"
+)
+
+// statements keeps every SQL text that goes through a pool.
+type statements struct {
+	mu  sync.Mutex
+	all map[string]bool
+}
+
+func (s *statements) note(sql string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.all[sql] = true
+}
+
+func (s *statements) TraceQueryStart(ctx context.Context, _ *pgx.Conn, q pgx.TraceQueryStartData) context.Context {
+	s.note(q.SQL)
+	return ctx
+}
+func (s *statements) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
+
+func (s *statements) TraceBatchStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceBatchStartData) context.Context {
+	return ctx
+}
+func (s *statements) TraceBatchQuery(_ context.Context, _ *pgx.Conn, q pgx.TraceBatchQueryData) {
+	s.note(q.SQL)
+}
+func (s *statements) TraceBatchEnd(context.Context, *pgx.Conn, pgx.TraceBatchEndData) {}
+
+var (
+	bigTable  = regexp.MustCompile(`\b(orders|order_history|payments|idempotency_keys|commands)\b`)
+	parameter = regexp.MustCompile(`\$[0-9]+`)
+)
+
+// planOf is how PostgreSQL carries a statement out whatever its parameters are: the plan that the program's
+// connections use.
+func planOf(t *testing.T, pool *pgxpool.Pool, sql string) string {
+	t.Helper()
+	parameters := 0
+	for _, p := range parameter.FindAllString(sql, -1) {
+		var n int
+		if _, err := fmt.Sscanf(p, "$%d", &n); err != nil {
+			t.Fatal(err)
+		}
+		parameters = max(parameters, n)
+	}
+	execute := "explain execute planned"
+	if parameters > 0 {
+		execute += "(" + strings.TrimSuffix(strings.Repeat("null,", parameters), ",") + ")"
+	}
+	var plan []string
+	err := pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(t.Context(), "prepare planned as "+sql); err != nil {
+			return err
+		}
+		rows, err := tx.Query(t.Context(), execute, pgx.QueryExecModeSimpleProtocol)
+		if err != nil {
+			return err
+		}
+		if plan, err = pgx.CollectRows(rows, pgx.RowTo[string]); err != nil {
+			return err
+		}
+		_, err = tx.Exec(t.Context(), "deallocate planned")
+		return err
+	})
+	if err != nil {
+		t.Fatalf("%s\n%v", sql, err)
+	}
+	return strings.Join(plan, "\n")
+}
+
+// TestPlansOfBigTables goes through all that the program does to orders, and has PostgreSQL explain every
+// statement of it on a database with a past.
+func TestPlansOfBigTables(t *testing.T) {
+	t.Parallel()
+	open, err := db.Open(t.Context(), dbtest.URL(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(open.Close)
+	fill(t, open)
+	config := open.Config()
+	seen := &statements{all: map[string]bool{}}
+	config.ConnConfig.Tracer = seen
+	pool, err := pgxpool.NewWithConfig(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	liveThrough(t, pool)
+
+	big := bigPartitions(t, open)
+	explained := 0
+	for sql := range seen.all {
+		if !bigTable.MatchString(sql) {
+			continue
+		}
+		explained++
+		plan := planOf(t, open, sql)
+		for _, table := range big {
+			if strings.Contains(plan, "Seq Scan on "+table) {
+				t.Errorf("%s\nreads %s from end to end:\n%s", sql, table, plan)
+			}
+		}
+	}
+	if explained < 24 || len(big) < 5 {
+		t.Errorf("only %d statements on the big tables %v", explained, big)
+	}
+}
+
+// fill gives a database a past: orders of a month, and the keys and commands of a day.
+func fill(t *testing.T, pool *pgxpool.Pool) {
+	t.Helper()
+	if err := db.Seed(t.Context(), pool, 200); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.SeedOrders(t.Context(), pool, 20_000); err != nil {
+		t.Fatal(err)
+	}
+	for _, sql := range []string{
+		`insert into idempotency_keys (store_id, route, key, body_hash, order_id, created_at)
+		 select 1 + i % 200, 'orders', 'key ' || i, '', gen_random_uuid(), now() - i * interval '4 seconds' from generate_series(1, 20000) i`,
+		`insert into commands (store_id, id, by, device_seq, type, content_hash, order_id, result, occurred_at)
+		 select 1 + i % 200, gen_random_uuid(), 'device:seed', i, 'start', '', gen_random_uuid(), 'applied', now() from generate_series(1, 20000) i`,
+		`vacuum (analyze) orders, order_history, payments, idempotency_keys, commands`,
+	} {
+		if _, err := pool.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// bigPartitions are the tables that hold the past. The month before this one may be empty, early in a month only it
+// is full, so what counts is the number of rows.
+func bigPartitions(t *testing.T, pool *pgxpool.Pool) []string {
+	t.Helper()
+	rows, err := pool.Query(t.Context(), `
+    select relname
+    from pg_class
+    where relkind = 'r' and reltuples > 1000
+        and relname ~ '^(orders|order_history|payments|idempotency_keys|commands)(_[0-9]{4}_[0-9]{2})?$'`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tables, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tables
+}
+
+// liveThrough does to orders all that can be done to them.
+func liveThrough(t *testing.T, pool *pgxpool.Pool) {
+	t.Helper()
+	ctx := t.Context()
+	w := openTill(t, pool, 0)
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	place := func(key string) db.OrderRef {
+		t.Helper()
+		placed, err := w.Place(ctx, w.latte(t, "card", key))
+		must(err)
+		if placed.Order == nil {
+			return db.OrderRef{StoreID: w.store.ID, ID: placed.Replay.OrderID}
+		}
+		return placed.Order.Ref()
+	}
+	limit := 1000
+	_, err := pool.Exec(ctx, `update store_settings set slot_limit = $2 where store_id = $1`, w.store.ID, limit)
+	must(err)
+
+	ref := place("life")
+	place("life")
+	failed := func(ref db.OrderRef, attempt int) {
+		_, err := w.Settle(ctx, ref, db.Settle(db.Charged{Attempt: attempt, Status: db.Failed, Failure: "card_declined"}, time.Now()))
+		must(err)
+	}
+	failed(ref, 1)
+	_, err = w.PayAgain(ctx, ref, "tok_visa", "customer", "again", []byte("hash"), time.Second)
+	must(err)
+	_, err = w.Settle(ctx, ref, db.Settle(db.Charged{Attempt: 2, Status: db.Captured, Ref: "ref"}, time.Now()))
+	must(err)
+	for i, kind := range []string{"seen", "start", "ready", "collect"} {
+		command := &db.Command{ID: uuid.New(), DeviceSeq: int64(i), Type: kind, Order: ref.ID, OccurredAt: time.Now(), Hash: []byte("hash"), By: "device:1"}
+		changed, err := w.Command(ctx, ref.StoreID, command, w.view.Menu)
+		must(err)
+		if changed.Result.Result != "applied" {
+			t.Fatalf("%s: %+v", kind, changed.Result)
+		}
+	}
+	cancelled := place("cancelled")
+	_, err = w.Advance(ctx, cancelled, db.CancelByCustomer("customer", "", time.Now()))
+	must(err)
+	_, err = w.Current(ctx, ref)
+	must(err)
+	_, err = w.ReplayOf(ctx, ref.StoreID, "life", []byte("hash"))
+	must(err)
+	readThrough(t, pool, ref)
+	relaying, stop := context.WithTimeout(ctx, 300*time.Millisecond)
+	defer stop()
+	must(db.NewHub(pool).Run(relaying))
+	catalog, err := db.OpenCatalog(ctx, pool)
+	must(err)
+	must(catalog.Patch(ctx, w.store, db.StorePatch{SlotMinutes: new(30)}, "test"))
+}
+
+// readThrough reads orders in every way there is.
+func readThrough(t *testing.T, pool *pgxpool.Pool, ref db.OrderRef) {
+	t.Helper()
+	ctx, now := t.Context(), time.Now()
+	_, errList := db.ListOrders(ctx, pool, ref.StoreID, db.OrderFilter{Status: db.PickedUp, From: now.AddDate(0, 0, -20), To: now, Limit: 50})
+	_, errFind := db.FindOrder(ctx, pool, ref.StoreID, 1, now.AddDate(0, 0, -1), now)
+	_, errBoard := db.BoardOrders(ctx, pool, ref.StoreID)
+	_, errWait := db.WaitMinutes(ctx, pool, []*db.Store{{ID: ref.StoreID}})
+	_, errCharges := db.ChargesOf(ctx, pool, []db.OrderRef{ref})
+	_, errUnsettled := db.Unsettled(ctx, pool, now, 100)
+	_, errOverdue := db.Overdue(ctx, pool, now, []db.Status{db.PaymentPending}, 100)
+	_, errStory := db.Story(ctx, pool, ref)
+	_, errPrune := db.PruneKeys(ctx, pool, 30*time.Hour, 100)
+	errs := []error{errList, errFind, errBoard, errWait, errCharges, errUnsettled, errOverdue, errStory, errPrune}
+	if i := slices.IndexFunc(errs, func(err error) bool { return err != nil }); i >= 0 {
+		t.Fatal(errs[i])
+	}
+}
