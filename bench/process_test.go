@@ -1,0 +1,88 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+)
+
+// shell starts a shell that says when it has done its work, and then waits.
+func shell(t *testing.T, script string) int {
+	t.Helper()
+	command := exec.CommandContext(t.Context(), "sh", "-c", script+"; echo done; read wait")
+	stdin, err := command.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := command.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = stdin.Close()
+		_ = command.Wait()
+	})
+	if _, err := stdout.Read(make([]byte, 5)); err != nil {
+		t.Fatal(err)
+	}
+	return command.Process.Pid
+}
+
+const work = `i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done`
+
+func TestReapedChildrenCount(t *testing.T) {
+	t.Parallel()
+	if _, err := os.Stat("/proc/self/stat"); err != nil {
+		t.Skip("no /proc here")
+	}
+	one, err := readProcess(shell(t, "sh -c '"+work+"'"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if one.ticks == 0 || one.parent != os.Getpid() || one.resident() == 0 {
+		t.Errorf("%+v", one)
+	}
+}
+
+func TestTreesAreCountedApart(t *testing.T) {
+	t.Parallel()
+	if _, err := os.Stat("/proc/self/stat"); err != nil {
+		t.Skip("no /proc here")
+	}
+	p := &Processes{roots: map[int]*Usage{1: {Name: "shop"}, 3: {Name: "database"}}}
+	parents := map[int]int{1: 0, 2: 1, 3: 1, 4: 3, 5: 4, 9: 0}
+	for pid, want := range map[int]int{1: 1, 2: 1, 3: 3, 4: 3, 5: 3, 9: 0} {
+		if root, _ := p.rootOf(pid, parents); root != want {
+			t.Errorf("process %d belongs to %d, not to %d", pid, root, want)
+		}
+	}
+}
+
+func TestUsage(t *testing.T) {
+	t.Parallel()
+	if _, err := os.Stat("/proc/self/stat"); err != nil {
+		t.Skip("no /proc here")
+	}
+	pid := shell(t, "sleep 60 & trap 'kill $!' EXIT")
+	p, err := watchProcesses(map[string]int{"shop": pid})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Begin()
+	time.Sleep(20 * time.Millisecond)
+	usages, own := p.End(500)
+	if len(usages) != 1 || usages[0].Processes != 2 || usages[0].MemoryPeak == 0 || usages[0].CPU > 1 {
+		t.Errorf("%+v", usages)
+	}
+	if own.MemoryPeak == 0 || own.PerThousand != own.CPU*2 {
+		t.Errorf("own: %+v", own)
+	}
+	if _, err := watchProcesses(map[string]int{"none": 1 << 30}); err == nil || !strings.Contains(err.Error(), "none") {
+		t.Errorf("a process that does not live: %v", err)
+	}
+}
