@@ -213,9 +213,6 @@ func (a *API) admit(route Route) echo.HandlerFunc {
 			return err
 		}
 		requestOf(c).principal = p
-		if route.Live {
-			return a.stream(c, route.Handler)
-		}
 		return route.Handler(c)
 	}
 }
@@ -226,15 +223,4 @@ func (a *API) checkOrigin(c echo.Context) error {
 		return problem("forbidden", "the request comes from another site").because(err)
 	}
 	return nil
-}
-
-// stream runs the handler of a stream without the limits on time that hold for other requests.
-func (a *API) stream(c echo.Context, next echo.HandlerFunc) error {
-	a.streams.Add(1)
-	defer a.streams.Add(-1)
-	conn := http.NewResponseController(c.Response().Writer)
-	if err := errors.Join(conn.SetReadDeadline(time.Time{}), conn.SetWriteDeadline(time.Time{})); err != nil && !errors.Is(err, http.ErrNotSupported) {
-		return err
-	}
-	return next(c)
 }

@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
+	"runtime/debug"
 	"strconv"
 	"time"
 
@@ -27,8 +29,8 @@ func (a *API) getOrderLive(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	watcher := a.hub.WatchOrder(ref)
-	defer watcher.Close()
+	f := a.newFollower(c, a.hub.WatchOrder(ref))
+	defer f.release()
 	order, err := a.orders.Current(c.Request().Context(), ref)
 	if err != nil {
 		return err
@@ -40,22 +42,18 @@ func (a *API) getOrderLive(c echo.Context) error {
 	if seen >= order.Version && over(order) {
 		return c.NoContent(http.StatusNoContent) // tells an EventSource not to come back
 	}
-	stream, err := openStream(c)
+	stream, err := a.openStream(c)
 	if err != nil {
 		return err
 	}
-	return a.follow(c, stream, watcher, func(orders []*db.Order) (bool, error) {
-		for _, o := range append([]*db.Order{order}, orders...) {
-			if o.Version <= seen {
-				continue
-			}
-			if err := stream.send(strconv.Itoa(o.Version), o.JSON()); err != nil {
-				return true, err
-			}
-			seen, order = o.Version, o
+	f.follow(stream, []*db.Order{order}, func(o *db.Order) (bool, error) {
+		if o.Version <= seen {
+			return false, nil
 		}
-		return over(order), nil
+		seen = o.Version
+		return over(o), stream.send(strconv.Itoa(o.Version), o.JSON())
 	})
+	return nil
 }
 
 // over tells whether nothing will ever happen to the order again.
@@ -67,13 +65,9 @@ func (a *API) getBoardLive(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	watcher := a.hub.WatchBoard(store.ID)
-	defer watcher.Close()
+	f := a.newFollower(c, a.hub.WatchBoard(store.ID))
+	defer f.release()
 	board, err := a.readBoard(c, store)
-	if err != nil {
-		return err
-	}
-	stream, err := openStream(c)
 	if err != nil {
 		return err
 	}
@@ -83,25 +77,26 @@ func (a *API) getBoardLive(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := stream.send("", first); err != nil {
-		return nil
-	}
 	shown := make(map[uuid.UUID]int, len(board.Orders))
 	for _, o := range board.Orders {
 		shown[o.ID] = o.Version
 	}
-	return a.follow(c, stream, watcher, func(orders []*db.Order) (bool, error) {
-		for _, o := range orders {
-			if o.Version <= shown[o.ID] {
-				continue
-			}
-			delete(shown, o.ID) // the hub itself repeats nothing: this was about the first message alone
-			if err := stream.send("", orderMessage(o)); err != nil {
-				return true, err
-			}
+	stream, err := a.openStream(c)
+	if err != nil {
+		return err
+	}
+	if err := stream.send("", first); err != nil {
+		stream.close(false)
+		return nil
+	}
+	f.follow(stream, nil, func(o *db.Order) (bool, error) {
+		if o.Version <= shown[o.ID] {
+			return false, nil
 		}
-		return false, nil
+		delete(shown, o.ID) // the hub itself repeats nothing: this was about the first message alone
+		return false, stream.send("", orderMessage(o))
 	})
+	return nil
 }
 
 func orderMessage(o *db.Order) []byte {
@@ -112,35 +107,97 @@ func orderMessage(o *db.Order) []byte {
 	return append(message, '}')
 }
 
-// follow hands what the watcher gets to show, which says when the stream is over. A client that went away, a
-// credential that was revoked and a process that stops end it too; none of that is an error.
-func (a *API) follow(c echo.Context, stream stream, watcher *db.Watcher, show func([]*db.Order) (bool, error)) error {
-	ctx, cancel := context.WithCancel(stream.context())
-	defer cancel()
-	heartbeat, credential := time.NewTicker(heartbeatEvery), time.NewTicker(credentialEvery)
-	defer heartbeat.Stop()
-	defer credential.Stop()
-	for {
-		orders, err := watcher.Take()
-		if err != nil {
-			return stream.close(errors.Is(err, db.ErrStopping))
-		}
-		done, err := show(orders)
-		if done || err != nil {
-			return stream.close(false)
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-watcher.Ready():
-		case <-heartbeat.C:
-			if err := stream.heartbeat(); err != nil {
-				return nil
+// follower keeps one client up to date, in a goroutine of its own that outlives the request.
+type follower struct {
+	api       *API
+	watcher   *db.Watcher
+	principal *principal
+	requestID string
+	following bool
+}
+
+func (a *API) newFollower(c echo.Context, watcher *db.Watcher) *follower {
+	r := requestOf(c)
+	a.streams.Add(1)
+	return &follower{api: a, watcher: watcher, principal: r.principal, requestID: r.id}
+}
+
+// release ends the watch of a request that came to no stream.
+func (f *follower) release() {
+	if !f.following {
+		f.end()
+	}
+}
+
+func (f *follower) end() {
+	f.watcher.Close()
+	f.api.streams.Add(-1)
+}
+
+// follow shows the first orders and then what the watcher gets, until show says that the stream is over. A client
+// that went away, a credential that was revoked and a process that stops end it too; none of that is an error.
+func (f *follower) follow(stream stream, first []*db.Order, show func(*db.Order) (bool, error)) {
+	f.following = true
+	go func() {
+		defer f.end()
+		defer func() {
+			if p := recover(); p != nil {
+				f.api.log.Error("a live stream panicked", "request_id", f.requestID, "panic", fmt.Sprint(p), "trace", string(debug.Stack()))
+				stream.close(true)
 			}
-		case <-credential.C:
-			if !a.stillValid(ctx, requestOf(c).principal) {
-				return stream.close(false)
-			}
+		}()
+		if f.show(first, show) {
+			stream.close(false)
+			return
+		}
+		f.run(stream, show)
+	}()
+}
+
+// show tells whether the stream is over.
+func (f *follower) show(orders []*db.Order, show func(*db.Order) (bool, error)) bool {
+	for _, o := range orders {
+		if done, err := show(o); done || err != nil {
+			return true
 		}
 	}
+	return false
+}
+
+func (f *follower) run(stream stream, show func(*db.Order) (bool, error)) {
+	tick, beats := credentialEvery, int(heartbeatEvery/credentialEvery)
+	if f.principal.who == byCustomer { // an order's token is never revoked
+		tick, beats = heartbeatEvery, 1
+	}
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	for ticks := 1; ; {
+		orders, err := f.watcher.Take()
+		if err != nil {
+			stream.close(errors.Is(err, db.ErrStopping))
+			return
+		}
+		if f.show(orders, show) {
+			stream.close(false)
+			return
+		}
+		select {
+		case <-stream.gone():
+			stream.close(false)
+			return
+		case <-f.watcher.Ready():
+		case <-ticker.C:
+			if !f.stillValid() || (ticks%beats == 0 && stream.heartbeat() != nil) {
+				stream.close(false)
+				return
+			}
+			ticks++
+		}
+	}
+}
+
+func (f *follower) stillValid() bool {
+	ctx, cancel := context.WithTimeout(context.Background(), credentialEvery)
+	defer cancel()
+	return f.api.stillValid(ctx, f.principal)
 }

@@ -23,7 +23,7 @@ func newMetrics() *metrics {
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "frenchpress_requests_total", Help: "Requests answered, live streams when they end.",
+			Name: "frenchpress_requests_total", Help: "Requests answered, live streams when they begin.",
 		}, []string{"method", "route", "status"}),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "frenchpress_request_seconds", Help: "Time to answer, live streams left out.",

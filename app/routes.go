@@ -34,6 +34,7 @@ type API struct {
 	crossOrigin *http.CrossOriginProtection
 	state       atomic.Pointer[string] // why it cannot serve; nil when it can
 	streams     atomic.Int64           // open live streams
+	reused      *reusedConns           // whose streams have ended
 }
 
 // Route is one address: what answers it and who gets in.

@@ -44,7 +44,7 @@ type Server struct {
 // Run starts the shop and returns when it serves. ctx bounds the start, not the life. Whatever was started
 // before an error has been stopped again.
 func Run(ctx context.Context, config Config, log *slog.Logger) (*Server, error) {
-	s := &Server{failed: make(chan error, 1)}
+	s := &Server{failed: make(chan error, 2)}
 	if err := s.start(ctx, config, log); err != nil {
 		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTimeout)
 		defer cancel()
@@ -126,7 +126,7 @@ func (s *Server) openDatabase(ctx context.Context, config Config, log *slog.Logg
 func newAPI(ctx context.Context, config Config, log *slog.Logger, pool *pgxpool.Pool) (*API, error) {
 	a := &API{
 		config: config, log: log, pool: pool, metrics: newMetrics(), sessions: newSessions(pool),
-		crossOrigin: http.NewCrossOriginProtection(), hub: db.NewHub(pool), revoked: db.NewRevoked(pool),
+		crossOrigin: http.NewCrossOriginProtection(), hub: db.NewHub(pool), revoked: db.NewRevoked(pool), reused: newReusedConns(),
 	}
 	a.setState("the server is starting")
 	a.metrics.watch(a)
@@ -201,11 +201,13 @@ func (s *Server) listen(ctx context.Context) error {
 	// Streams never end by themselves: the hub tells their handlers to.
 	s.http.RegisterOnShutdown(a.hub.Close)
 	s.onClose(s.drain)
-	go func() {
-		if err := s.http.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			s.failed <- err
-		}
-	}()
+	for _, from := range []net.Listener{listener, a.reused} {
+		go func() {
+			if err := s.http.Serve(from); !errors.Is(err, http.ErrServerClosed) {
+				s.failed <- err
+			}
+		}()
+	}
 	a.setState("")
 	return nil
 }

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -15,68 +18,113 @@ import (
 // back.
 const writePatience = 5 * time.Second
 
-// stream is a live connection to one client. One goroutine uses it.
+// stream is a live connection to one client, taken over from the HTTP server so that a watcher costs a small
+// goroutine and no buffers. One goroutine uses it.
 type stream interface {
 	send(id string, data []byte) error
 	heartbeat() error
-	close(goingAway bool) error
-	context() context.Context // ends when the client goes away
+	close(goingAway bool)
+	gone() <-chan struct{} // closed when the client is known to have gone; nil if only writing tells
 }
 
 // openStream is a WebSocket when the client asks to upgrade, else server-sent events.
-func openStream(c echo.Context) (stream, error) {
+func (a *API) openStream(c echo.Context) (stream, error) {
 	if strings.EqualFold(c.Request().Header.Get("Upgrade"), "websocket") {
 		return openSocket(c)
 	}
-	return openEvents(c)
+	return openEvents(c, a.reused)
 }
 
 // events are server-sent events.
 type events struct {
-	response *echo.Response
-	control  *http.ResponseController
-	ctx      context.Context
+	conn    net.Conn
+	chunked bool         // HTTP/1.1: the connection can be used again
+	reused  *reusedConns // nil if the client would not have that, or something went wrong
 }
 
-func openEvents(c echo.Context) (stream, error) {
-	header := c.Response().Header()
+func openEvents(c echo.Context, reused *reusedConns) (stream, error) {
+	r, response := c.Request(), c.Response()
+	header := response.Header()
 	header.Set(echo.HeaderContentType, "text/event-stream")
 	header.Set(echo.HeaderCacheControl, "no-store")
 	header.Set("X-Accel-Buffering", "no") // a proxy in between must pass each message on at once
-	s := &events{c.Response(), http.NewResponseController(c.Response().Writer), c.Request().Context()}
-	c.Response().WriteHeader(http.StatusOK)
-	return s, s.control.Flush()
+	header.Set("Date", time.Now().UTC().Format(http.TimeFormat))
+	conn, buffers, err := http.NewResponseController(response.Writer).Hijack()
+	if err != nil {
+		return nil, err
+	}
+	response.Committed, response.Status = true, http.StatusOK
+	s := &events{conn: conn, chunked: r.ProtoAtLeast(1, 1)}
+	if s.chunked && !r.Close && r.ContentLength == 0 && buffers.Reader.Buffered() == 0 {
+		s.reused = reused
+	} else {
+		header.Set("Connection", "close")
+	}
+	if s.chunked {
+		header.Set("Transfer-Encoding", "chunked")
+	}
+	head := bytes.NewBufferString("HTTP/1.1 200 OK\r\n")
+	_ = header.Write(head) // a buffer takes everything
+	head.WriteString("\r\n")
+	if err := s.write(head.Bytes()); err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	return s, nil
 }
 
 func (s *events) send(id string, data []byte) error {
-	message := make([]byte, 0, len(data)+40)
+	size := len("data: ") + len(data) + len("\n\n")
 	if id != "" {
-		message = append(message, "id: "+id+"\n"...)
+		size += len("id: ") + len(id) + len("\n")
 	}
-	message = append(message, "data: "...)
-	message = append(message, data...)
-	return s.write(append(message, "\n\n"...))
+	message := make([]byte, 0, size+16)
+	if s.chunked {
+		message = append(strconv.AppendInt(message, int64(size), 16), "\r\n"...)
+	}
+	if id != "" {
+		message = append(append(append(message, "id: "...), id...), '\n')
+	}
+	message = append(append(append(message, "data: "...), data...), "\n\n"...)
+	if s.chunked {
+		message = append(message, "\r\n"...)
+	}
+	return s.write(message)
 }
 
-func (s *events) heartbeat() error { return s.write([]byte(": heartbeat\n\n")) }
+func (s *events) heartbeat() error {
+	if s.chunked {
+		return s.write([]byte("d\r\n: heartbeat\n\n\r\n"))
+	}
+	return s.write([]byte(": heartbeat\n\n"))
+}
 
 func (s *events) write(message []byte) error {
-	if err := s.control.SetWriteDeadline(time.Now().Add(writePatience)); err != nil {
+	if err := s.conn.SetWriteDeadline(time.Now().Add(writePatience)); err != nil {
 		return err
 	}
-	if _, err := s.response.Write(message); err != nil {
-		return err
+	_, err := s.conn.Write(message)
+	if err != nil {
+		s.reused = nil // half a message may be out
 	}
-	return s.control.Flush()
+	return err
 }
 
-func (s *events) close(bool) error         { return nil }
-func (s *events) context() context.Context { return s.ctx }
+// close ends the stream and gives the connection back for another request.
+func (s *events) close(goingAway bool) {
+	if s.chunked && s.write([]byte("0\r\n\r\n")) == nil && s.reused != nil && !goingAway {
+		s.reused.giveBack(s.conn)
+		return
+	}
+	_ = s.conn.Close()
+}
+
+func (s *events) gone() <-chan struct{} { return nil }
 
 // socket is a WebSocket. What the client sends, pings apart, ends it.
 type socket struct {
 	conn *websocket.Conn
-	ctx  context.Context
+	ctx  context.Context // ends when the client goes away
 }
 
 func openSocket(c echo.Context) (stream, error) {
@@ -91,7 +139,7 @@ func openSocket(c echo.Context) (stream, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &socket{conn, conn.CloseRead(r.Context())}, nil
+	return &socket{conn, conn.CloseRead(context.WithoutCancel(r.Context()))}, nil
 }
 
 func handshakeFault(r *http.Request) string {
@@ -124,13 +172,12 @@ func (s *socket) send(_ string, data []byte) error {
 
 func (s *socket) heartbeat() error { return s.send("", []byte(`{"heartbeat": true}`)) }
 
-func (s *socket) close(goingAway bool) error {
+func (s *socket) close(goingAway bool) {
 	status := websocket.StatusNormalClosure
 	if goingAway {
 		status = websocket.StatusGoingAway
 	}
 	_ = s.conn.Close(status, "")
-	return nil
 }
 
-func (s *socket) context() context.Context { return s.ctx }
+func (s *socket) gone() <-chan struct{} { return s.ctx.Done() }

@@ -18,7 +18,7 @@ const (
 	hubRecent = 1 << 16
 	// hubNewest is how many orders that are still open the hub remembers whole, so that a change or a watcher
 	// need not read them again: 3 KB each, and a few seconds of a record day.
-	hubNewest = 1 << 13
+	hubNewest = 1 << 12
 	// watcherMax bounds the orders that wait for one watcher. A reader slower than that is dropped and
 	// comes back for the whole state.
 	watcherMax = 1024
