@@ -105,7 +105,13 @@ func (a *API) postCommands(c echo.Context) error {
 
 // renderResults takes each order as it was rendered for its watchers.
 func renderResults(results []commandResult) []byte {
-	answer := []byte(`{"results":[`)
+	size := 64
+	for _, r := range results {
+		if size += 160; r.Order != nil {
+			size += len(r.Order.JSON())
+		}
+	}
+	answer := append(make([]byte, 0, size), `{"results":[`...)
 	for i, r := range results {
 		if i > 0 {
 			answer = append(answer, ',')

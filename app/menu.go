@@ -3,6 +3,7 @@ package main
 import (
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -31,6 +32,7 @@ func answerMenu(c echo.Context, menu *db.RenderedMenu) error {
 	if matchesTag(c.Request().Header.Values("If-None-Match"), menu.ETag, "W/"+menu.ETag) {
 		return c.NoContent(http.StatusNotModified)
 	}
+	header.Set(echo.HeaderContentLength, strconv.Itoa(len(menu.Body))) // else it goes out in chunks
 	return c.JSONBlob(http.StatusOK, menu.Body)
 }
 

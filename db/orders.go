@@ -33,9 +33,9 @@ type Orders struct {
 	reading   *Group[*OrderRef, *OrderRef, *Order]
 }
 
-// groupPace trades a few milliseconds under load for statements: at 700 orders a second it saved a tenth of
-// the processor time of server and database.
-const groupPace = 20 * time.Millisecond
+// groupPace trades 20 ms on average, under load alone, for fewer statements: at 950 orders a second 40 ms saved a
+// sixth of the processor time of server and database over none, and twice as much saved no more.
+const groupPace = 40 * time.Millisecond
 
 // NewOrders opens the write path. The pace of its groups is its own.
 func NewOrders(pool *pgxpool.Pool, hub *Hub, outbox Outbox, size GroupSize) *Orders {
