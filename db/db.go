@@ -33,9 +33,6 @@ var sessionSettings = map[string]string{
 	"statement_timeout":                   "30s",
 	"lock_timeout":                        "15s",
 	"idle_in_transaction_session_timeout": "30s",
-	// Statements take whole groups as arrays and always look rows up by key: planning them again for each group
-	// gains nothing and was a tenth of PostgreSQL's processor time.
-	"plan_cache_mode": "force_generic_plan",
 }
 
 // Open connects to the PostgreSQL at url. One that does not answer within 10 seconds or is older than

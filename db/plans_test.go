@@ -49,8 +49,8 @@ var (
 	parameter = regexp.MustCompile(`\$[0-9]+`)
 )
 
-// planOf is how PostgreSQL carries a statement out whatever its parameters are: the plan that the program's
-// connections use.
+// planOf is how PostgreSQL carries a statement out whatever its parameters are: the plan that a connection comes to
+// use for what it runs often.
 func planOf(t *testing.T, pool *pgxpool.Pool, sql string) string {
 	t.Helper()
 	parameters := 0
@@ -67,6 +67,9 @@ func planOf(t *testing.T, pool *pgxpool.Pool, sql string) string {
 	}
 	var plan []string
 	err := pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(t.Context(), "set local plan_cache_mode = force_generic_plan"); err != nil {
+			return err
+		}
 		if _, err := tx.Exec(t.Context(), "prepare planned as "+sql); err != nil {
 			return err
 		}
