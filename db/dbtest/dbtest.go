@@ -17,11 +17,14 @@ package dbtest
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"net"
 	"net/url"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -52,6 +55,7 @@ const (
 	abandonedAge = 10 * time.Minute
 	poolSize     = 20
 	sharedSize   = 100
+	mostTests    = 8                // at once, for each may take two pools of connections
 	patience     = 10 * time.Second // for a pool to close or a database to go
 )
 
@@ -74,7 +78,19 @@ var (
 func Main(m *testing.M, schema func(context.Context, *pgxpool.Pool) error) {
 	migrate = schema
 	defer stop()
+	waitTogether()
 	m.Run()
+}
+
+// waitTogether lets more tests run at once than there are processors, unless
+// -parallel says how many: most of what they do is wait for a timer or the database.
+func waitTogether() {
+	flag.Parse()
+	asked := false
+	flag.Visit(func(f *flag.Flag) { asked = asked || f.Name == "test.parallel" })
+	if !asked {
+		_ = flag.Set("test.parallel", strconv.Itoa(min(3*runtime.GOMAXPROCS(0), mostTests)))
+	}
 }
 
 // URL makes a database for this test, dropped with its last connection at the
