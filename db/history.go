@@ -31,7 +31,6 @@ func ListOrders(ctx context.Context, q Querier, storeID int32, f OrderFilter) ([
 	rows, err := q.Query(ctx, `
     select`+orderColumns+`
     from orders o
-    join stores s on s.store_id = o.store_id
     where o.store_id = $1 and o.id >= $2 and o.id < $3 and ($4 = '' or o.status = $4)
     order by o.id desc
     limit $5`, storeID, uuidFloor(f.From), below, string(f.Status), f.Limit)

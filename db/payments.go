@@ -91,7 +91,8 @@ func writePayments(ctx context.Context, tx pgx.Tx, work []*changing) error {
 }
 
 const chargeColumns = `
-    p.store_id, p.order_id, p.attempt, p.amount, s.currency, coalesce(p.token, ''), p.status, o.status = 'payment_pending', p.created_at`
+    p.store_id, p.order_id, p.attempt, p.amount, (select currency from stores s where s.store_id = p.store_id),
+    coalesce(p.token, ''), p.status, o.status = 'payment_pending', p.created_at`
 
 func scanCharge(row pgx.CollectableRow) (*Charge, error) {
 	c := new(Charge)
@@ -105,8 +106,7 @@ func ChargesOf(ctx context.Context, q Querier, refs []OrderRef) ([]*Charge, erro
     select`+chargeColumns+`
     from unnest($1::int4[], $2::uuid[]) as want (store_id, id)
     join orders o on o.store_id = want.store_id and o.id = want.id
-    join payments p on p.store_id = o.store_id and p.order_id = o.id and p.attempt = o.attempt
-    join stores s on s.store_id = o.store_id`, stores, ids)
+    join payments p on p.store_id = o.store_id and p.order_id = o.id and p.attempt = o.attempt`, stores, ids)
 	if err != nil {
 		return nil, err
 	}
