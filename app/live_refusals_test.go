@@ -1,9 +1,12 @@
 package main
 
 import (
+	"bufio"
 	"errors"
+	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -103,6 +106,114 @@ func TestTokenInQuery(t *testing.T) {
 		s.call(t, "GET", other+"?token="+token, "", nil).wantsProblem(t, http.StatusUnauthorized, "unauthenticated")
 	}
 	s.call(t, "POST", o.path()+"/cancel?token="+o.Token, "", object{}).wantsProblem(t, http.StatusUnauthorized, "unauthenticated")
+}
+
+// TestHandshakeRefusals has handshakes that are no good, each of which gets a problem like any other request.
+func TestHandshakeRefusals(t *testing.T) {
+	t.Parallel()
+	s := openShop(t)
+	o := s.place(t, atCounter()).order(t)
+	path := "GET " + o.path() + "/live HTTP/1.1"
+	good := strings.Join(handshake, "\r\n")
+	for what, request := range map[string]string{
+		"HTTP/1.0":        strings.Replace(path, "1.1", "1.0", 1) + "\r\n" + good,
+		"two keys":        path + "\r\n" + good + "\r\n" + handshake[3],
+		"no base64":       path + "\r\n" + strings.Replace(good, "dGhlIHNhbXBsZSBub25jZQ==", "????????????????????????", 1),
+		"a short key":     path + "\r\n" + strings.Replace(good, "dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZQ==", 1),
+		"no upgrade":      path + "\r\n" + strings.Replace(good, "Connection: Upgrade", "Connection: no-upgrade", 1),
+		"another version": path + "\r\n" + strings.Replace(good, "Version: 13", "Version: 8", 1),
+	} {
+		resp := s.connected(t)(request + "\r\nHost: shop\r\nAuthorization: Bearer " + o.Token + "\r\n\r\n")
+		if body, err := io.ReadAll(resp.Body); err != nil || resp.StatusCode != http.StatusBadRequest || !strings.Contains(string(body), `"bad_query"`) {
+			t.Errorf("%s: %d %s %v", what, resp.StatusCode, body, err)
+		}
+	}
+}
+
+// connected sends requests over one connection, as they are.
+func (s *shop) connected(t *testing.T) func(request string) *http.Response {
+	t.Helper()
+	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", strings.TrimPrefix(s.URL, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	if err := conn.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	return func(request string) *http.Response {
+		t.Helper()
+		if _, err := conn.Write([]byte(request)); err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { resp.Body.Close() })
+		return resp
+	}
+}
+
+// TestUsedConnectionIsKept has a connection whose stream is over: it is kept as long as any other, for the next request,
+// and does not hold up the end of the process.
+func TestUsedConnectionIsKept(t *testing.T) {
+	t.Parallel()
+	s := openShop(t)
+	o := s.place(t, atCounter()).order(t)
+	send := s.connected(t)
+	ask := func(path string) *http.Response {
+		return send("GET " + path + " HTTP/1.1\r\nHost: shop\r\nAuthorization: Bearer " + o.Token + "\r\n\r\n")
+	}
+	stream := ask(o.path() + "/live")
+	s.cancel(t, o).wants(t, 200)
+	if _, err := io.Copy(io.Discard, stream.Body); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(headerTimeout + time.Second)
+	if resp := ask(o.path()); resp.StatusCode != 200 {
+		t.Errorf("asked again over the same connection: %d", resp.StatusCode)
+	}
+	stream = ask(o.path() + "/live")
+	_, _ = io.Copy(io.Discard, stream.Body)
+	began := time.Now()
+	if err := s.Close(t.Context()); err != nil || time.Since(began) > 4*time.Second {
+		t.Errorf("closed after %v, %v", time.Since(began), err)
+	}
+}
+
+// TestHalfAMessageIsNotEnded has a client that stalls within a message: what ends the stream must not end the message.
+func TestHalfAMessageIsNotEnded(t *testing.T) {
+	t.Parallel()
+	ours, theirs := net.Pipe()
+	stream := &events{conn: &stalledConn{Conn: ours}, chunked: true}
+	came := make(chan []byte, 1)
+	go func() {
+		all, _ := io.ReadAll(theirs)
+		came <- all
+	}()
+	if err := stream.send("7", []byte(`{"id": 1}`)); err == nil {
+		t.Error("half a message is no error")
+	}
+	stream.close(false)
+	if all := <-came; len(all) != 10 {
+		t.Errorf("the client got %q", all)
+	}
+}
+
+// stalledConn takes ten bytes of the first message and everything of the next.
+type stalledConn struct {
+	net.Conn
+	stalled bool
+}
+
+func (c *stalledConn) Write(message []byte) (int, error) {
+	if c.stalled {
+		return c.Conn.Write(message)
+	}
+	c.stalled = true
+	n, _ := c.Conn.Write(message[:10])
+	return n, os.ErrDeadlineExceeded
 }
 
 // TestSlowReader has a device that stopped reading, but holds on to its connection.

@@ -12,10 +12,13 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-chi/httprate"
 	"github.com/labstack/echo/v4"
+
+	"frenchpress/db"
 )
 
 const (
@@ -86,6 +89,8 @@ func (a *API) logRequest(c echo.Context, r *request) {
 	level := slog.LevelDebug
 	switch {
 	case errors.Is(c.Request().Context().Err(), context.Canceled): // the caller went away, nobody heard the answer
+	case errors.Is(r.err, db.ErrOverloaded):
+		a.shed.note(a.log)
 	case status == http.StatusServiceUnavailable:
 		level = slog.LevelWarn
 	case status >= 500:
@@ -110,6 +115,18 @@ func (a *API) logRequest(c echo.Context, r *request) {
 		line = append(line, slog.String("error", r.err.Error()))
 	}
 	a.log.LogAttrs(ctx, level, "request", line...)
+}
+
+// shed counts the requests that were refused because there were too many. They are told of once a second: a line for
+// each would be one more load.
+type shed struct{ refused, told atomic.Int64 }
+
+func (s *shed) note(log *slog.Logger) {
+	s.refused.Add(1)
+	told, now := s.told.Load(), time.Now().Unix()
+	if now > told && s.told.CompareAndSwap(told, now) {
+		log.Warn("too many requests at once, answered 503", slog.Int64("refused", s.refused.Swap(0)))
+	}
 }
 
 // routeOf is the pattern of the address, which is bounded where addresses are not.

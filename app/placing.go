@@ -22,6 +22,9 @@ const (
 
 // postOrder places an order: key, body, replay, business rules, write.
 func (a *API) postOrder(c echo.Context) error {
+	if a.orders.Overloaded() { // refused before it has cost anything: what time there is belongs to those that were taken
+		return problem("overloaded", "too many orders at once; try again").because(db.ErrOverloaded)
+	}
 	store, err := a.storeOf(c)
 	if err != nil {
 		return err
@@ -173,7 +176,13 @@ type orderRequest struct {
 	expectedTotal *int64
 }
 
-var phonePattern = regexp.MustCompile(`^\+?[0-9 ().-]{5,30}$`)
+var (
+	phonePattern = regexp.MustCompile(`^\+?[0-9 ().-]{5,30}$`)
+	pushPattern  = regexp.MustCompile(`^[!-~]+$`)
+)
+
+// maxAddress is the longest address of a contact, and fits into the index of preferences.
+const maxAddress = 2048
 
 func readOrder(f *fields) (*orderRequest, error) {
 	r := &orderRequest{quote: readQuote(f), pickupAt: f.optionalTime("pickup_at")}
@@ -182,7 +191,7 @@ func readOrder(f *fields) (*orderRequest, error) {
 	contact := db.Contact{
 		Email: matching(customer, "email", db.EmailPattern, "must be an e-mail address"),
 		Phone: matching(customer, "phone", phonePattern, "must be a phone number"),
-		Push:  customer.optionalText("push", 1, 2048),
+		Push:  matching(customer, "push", pushPattern, "must be at most 2,048 visible ASCII characters"),
 	}
 	if contact != (db.Contact{}) {
 		r.contact = &contact
@@ -204,7 +213,7 @@ func readPayment(f *fields, methods ...string) (method, token string) {
 
 // matching is an optional string of a certain form.
 func matching(f *fields, name string, pattern *regexp.Regexp, fault string) string {
-	text := f.optionalText(name, 1, 254)
+	text := f.optionalText(name, 1, maxAddress)
 	if text != "" && !pattern.MatchString(text) {
 		f.fault(name, fault)
 	}

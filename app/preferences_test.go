@@ -1,6 +1,7 @@
 package main
 
 import (
+	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
@@ -63,6 +64,10 @@ func TestPreferences(t *testing.T) {
 	if again, allowed := s.call(t, "GET", later.path()+"/preferences", later.Token, nil).preferences(t); len(again) != 5 || allowed != 3 {
 		t.Errorf("of another order with the address: %+v", again)
 	}
+	shouted := s.reachable(t, object{"name": "Ada", "email": "ADA@Example.com", "phone": "+1 (415) 555-0100"})
+	if spelt, _ := s.call(t, "GET", shouted.path()+"/preferences", shouted.Token, nil).preferences(t); !slices.Equal(spelt, all) {
+		t.Errorf("the same addresses, spelt otherwise: %+v", spelt)
+	}
 	nobody := s.place(t, atCounter()).order(t)
 	if none := s.call(t, "GET", nobody.path()+"/preferences", nobody.Token, nil).wants(t, 200); string(none.body) != "{\"preferences\":[]}\n" {
 		t.Errorf("without an address: %s", none.body)
@@ -92,6 +97,25 @@ func TestPreferencesAreRefused(t *testing.T) {
 	}
 }
 
+// TestLongestAddress has addresses of the greatest length that is accepted, each a key of its preferences.
+func TestLongestAddress(t *testing.T) {
+	t.Parallel()
+	s := openShop(t)
+	push := make([]byte, maxAddress)
+	for i := range push {
+		push[i] = byte('!' + rand.IntN('~'-'!'+1))
+	}
+	o := s.reachable(t, object{"name": "Ada", "push": string(push)})
+	if _, allowed := s.prefer(t, o, preference("marketing", "push", true)).preferences(t); allowed != 5 {
+		t.Errorf("%d kinds are allowed", allowed)
+	}
+	body := atCounter()
+	for _, wrong := range []string{string(push) + "x", "ünï", "a b"} {
+		body["customer"] = object{"name": "Ada", "push": wrong}
+		s.place(t, body).wantsProblem(t, 422, "invalid", "/customer/push")
+	}
+}
+
 // TestPreferencesAreHonoured goes from the customer's no to the log of what was not sent.
 func TestPreferencesAreHonoured(t *testing.T) {
 	t.Parallel()
@@ -100,7 +124,7 @@ func TestPreferencesAreHonoured(t *testing.T) {
 	o := s.reachable(t, ada)
 	s.prefer(t, o, preference("order_ready", "email", false)).wants(t, 200)
 	s.do(t, device, "ready", o, "applied")
-	want := []string{"order_ready email ada@example.com suppressed", "order_ready sms +1 415 555 0100 sent"}
+	want := []string{"order_ready email ada@example.com suppressed", "order_ready sms +14155550100 sent"}
 	becomes(t, 10*time.Second, "it is logged that one was not sent", func() bool {
 		said := slices.DeleteFunc(s.outcomes(t, o.ID), func(line string) bool { return line[:11] != "order_ready" })
 		slices.Sort(said)

@@ -35,6 +35,7 @@ type API struct {
 	state       atomic.Pointer[string] // why it cannot serve; nil when it can
 	streams     atomic.Int64           // open live streams
 	reused      *reusedConns           // whose streams have ended
+	shed        shed                   // requests refused for want of room
 }
 
 // Route is one address: what answers it and who gets in.

@@ -3,9 +3,11 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -39,7 +41,8 @@ func (a *API) openStream(c echo.Context) (stream, error) {
 type events struct {
 	conn    net.Conn
 	chunked bool         // HTTP/1.1: the connection can be used again
-	reused  *reusedConns // nil if the client would not have that, or something went wrong
+	reused  *reusedConns // nil if the client would not have that
+	broken  bool         // half a message may be out
 }
 
 func openEvents(c echo.Context, reused *reusedConns) (stream, error) {
@@ -104,16 +107,14 @@ func (s *events) write(message []byte) error {
 		return err
 	}
 	_, err := s.conn.Write(message)
-	if err != nil {
-		s.reused = nil // half a message may be out
-	}
+	s.broken = s.broken || err != nil
 	return err
 }
 
-// close ends the stream and gives the connection back for another request.
+// close ends the stream, unless a message is half out that an end would complete, and gives the connection back for another request.
 func (s *events) close(goingAway bool) {
-	if s.chunked && s.write([]byte("0\r\n\r\n")) == nil && s.reused != nil && !goingAway {
-		s.reused.giveBack(s.conn)
+	if s.chunked && !s.broken && s.write([]byte("0\r\n\r\n")) == nil && s.reused != nil && !goingAway {
+		go s.reused.giveBack(s.conn)
 		return
 	}
 	_ = s.conn.Close()
@@ -143,16 +144,22 @@ func openSocket(c echo.Context) (stream, error) {
 }
 
 func handshakeFault(r *http.Request) string {
+	keys := r.Header.Values("Sec-WebSocket-Key")
 	switch {
-	case r.Method != http.MethodGet || !strings.Contains(strings.ToLower(r.Header.Get("Connection")), "upgrade"):
-		return "the WebSocket handshake needs GET and Connection: Upgrade"
+	case r.Method != http.MethodGet || !r.ProtoAtLeast(1, 1) || !slices.ContainsFunc(strings.Split(strings.Join(r.Header.Values("Connection"), ","), ","), isUpgrade):
+		return "the WebSocket handshake needs GET, HTTP/1.1 and Connection: Upgrade"
 	case r.Header.Get("Sec-WebSocket-Version") != "13":
 		return "the WebSocket handshake needs Sec-WebSocket-Version: 13"
-	case len(r.Header.Get("Sec-WebSocket-Key")) != 24:
-		return "the WebSocket handshake needs a Sec-WebSocket-Key"
+	case len(keys) != 1:
+		return "the WebSocket handshake needs one Sec-WebSocket-Key"
+	}
+	if nonce, err := base64.StdEncoding.DecodeString(strings.TrimSpace(keys[0])); err != nil || len(nonce) != 16 {
+		return "Sec-WebSocket-Key must be 16 bytes in base64"
 	}
 	return ""
 }
+
+func isUpgrade(token string) bool { return strings.EqualFold(strings.TrimSpace(token), "upgrade") }
 
 // sameOrigin refuses pages of other sites; programs send no Origin.
 func sameOrigin(r *http.Request) bool {

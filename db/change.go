@@ -356,6 +356,7 @@ func (o *Orders) inTx(ctx context.Context, fn func(pgx.Tx) error) error {
 		return err
 	}
 	if err := tx.Commit(ctx); err != nil {
+		o.hub.commitLost.Store(time.Now().UnixMilli())
 		return fmt.Errorf("%w: %w", ErrCommitUnknown, err)
 	}
 	return nil

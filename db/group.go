@@ -19,8 +19,8 @@ const (
 	// groupFlights is one: while a group is written the next one gathers, and two would share the same
 	// two cores in groups of half the size.
 	groupFlights = 1
-	// groupWaiting bounds the callers that wait for a group. At the slowest flush seen (groupMax
-	// rows in 100 ms) the last of them waits less than two seconds.
+	// groupWaiting bounds the callers that wait for a group, unless it says otherwise. At the slowest flush
+	// seen (groupMax rows in 100 ms) the last of them waits less than two seconds.
 	groupWaiting = 4096
 	// flushTimeout bounds one flush, its repetitions included.
 	flushTimeout = 10 * time.Second
@@ -52,6 +52,7 @@ type Result[A any] struct {
 type GroupSize struct {
 	Max     int           // requests in one flush
 	Flights int           // flushes under way at a time
+	Waiting int           // requests that wait for a flush; more are refused
 	Pace    time.Duration // from the begin of a flush that several shared to the next one's; 0 for none
 }
 
@@ -84,7 +85,7 @@ type groupCall[Q, A any] struct {
 
 // NewGroup makes a group commit.
 func NewGroup[K comparable, Q, A any](size GroupSize, key func(Q) K, flush func(context.Context, []Q) ([]Result[A], error)) *Group[K, Q, A] {
-	size = GroupSize{cmp.Or(size.Max, groupMax), cmp.Or(size.Flights, groupFlights), size.Pace}
+	size = GroupSize{cmp.Or(size.Max, groupMax), cmp.Or(size.Flights, groupFlights), cmp.Or(size.Waiting, groupWaiting), size.Pace}
 	g := &Group[K, Q, A]{key: key, flush: flush, size: size}
 	g.idle.L = &g.mu
 	return g
@@ -104,6 +105,13 @@ func (g *Group[K, Q, A]) Do(ctx context.Context, request Q) (A, error) {
 		var none A
 		return none, ctx.Err()
 	}
+}
+
+// Full tells whether Do would refuse a request for want of room.
+func (g *Group[K, Q, A]) Full() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.waiting) >= g.size.Waiting
 }
 
 // Close refuses new requests and returns when those accepted have been answered, or ctx ends.
@@ -129,7 +137,7 @@ func (g *Group[K, Q, A]) join(call *groupCall[Q, A]) error {
 	if g.closed {
 		return ErrStopping
 	}
-	if len(g.waiting) >= groupWaiting {
+	if len(g.waiting) >= g.size.Waiting {
 		return ErrOverloaded
 	}
 	g.waiting = append(g.waiting, call)

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2/simplelru"
@@ -17,8 +18,10 @@ const (
 	// At 1,000 orders a second it is a minute, far more than the overlap of the history reader.
 	hubRecent = 1 << 16
 	// hubNewest is how many orders that are still open the hub remembers whole, so that a change or a watcher
-	// need not read them again: 3 KB each, and a few seconds of a record day.
-	hubNewest = 1 << 12
+	// need not read them again: 3 KB each, and a few seconds of a record day. Of more lines than rememberedLines
+	// it remembers none: a customer could fill the memory with them.
+	hubNewest       = 1 << 12
+	rememberedLines = 10
 	// watcherMax bounds the orders that wait for one watcher. A reader slower than that is dropped and
 	// comes back for the whole state.
 	watcherMax = 1024
@@ -42,6 +45,8 @@ type Hub struct {
 	newest *lru.LRU[OrderRef, *Order]
 	told   []OrderRef // changed here, not yet told to the other processes
 	closed bool
+
+	commitLost atomic.Int64 // when the answer to a commit of this process was last lost, in Unix milliseconds
 }
 
 // NewHub makes a hub. Run connects it to the other processes.
@@ -193,7 +198,7 @@ func (h *Hub) deliver(o *Order) {
 		return
 	}
 	h.recent.Add(o.Ref(), o.Version)
-	if o.Status.Final() {
+	if o.Status.Final() || len(o.Snapshot.Lines) > rememberedLines {
 		h.newest.Remove(o.Ref())
 	} else {
 		h.newest.Add(o.Ref(), o)

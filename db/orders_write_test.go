@@ -24,6 +24,7 @@ import (
 type till struct {
 	*db.Orders
 	pool  *pgxpool.Pool
+	hub   *db.Hub
 	store *db.Store
 	view  db.View
 
@@ -38,13 +39,13 @@ func openTill(t *testing.T, pool *pgxpool.Pool, groupMax int) *till {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &till{pool: pool}
+	w := &till{pool: pool, hub: db.NewHub(pool)}
 	w.store, _ = catalog.Store("ferry-building")
 	if w.view, err = catalog.View(t.Context(), w.store, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	ignore := func(context.Context, pgx.Tx, []db.OrderRef) error { return nil }
-	w.Orders = db.NewOrders(pool, db.NewHub(pool), db.Outbox{
+	w.Orders = db.NewOrders(pool, w.hub, db.Outbox{
 		Charge: w.charge, Settle: ignore, Refund: ignore,
 		Notify: func(context.Context, pgx.Tx, []db.Notice) error { return nil },
 	}, db.GroupSize{Max: groupMax})
@@ -352,24 +353,58 @@ func (c *cutter) Write(data []byte) (int, error) {
 	return n, err
 }
 
-// TestALostCommitIsFoundByItsKey is the one failure where nobody knows whether the order exists: whoever asks
-// again under the same key finds out.
-func TestALostCommitIsFoundByItsKey(t *testing.T) {
-	t.Parallel()
+// cuttablePool is a pool whose next commit loses its answer when it is armed.
+func cuttablePool(t *testing.T) (*pgxpool.Pool, *atomic.Bool) {
+	t.Helper()
 	config, err := pgxpool.ParseConfig(dbtest.URL(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	var armed atomic.Bool
+	armed := new(atomic.Bool)
 	config.ConnConfig.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, err := new(net.Dialer).DialContext(ctx, network, address)
-		return &cutter{conn, &armed}, err
+		return &cutter{conn, armed}, err
 	}
 	pool, err := pgxpool.NewWithConfig(t.Context(), config)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(pool.Close)
+	return pool, armed
+}
+
+// TestALostCommitIsSeen has somebody watch an order whose change is committed, which nobody is told.
+func TestALostCommitIsSeen(t *testing.T) {
+	t.Parallel()
+	pool, armed := cuttablePool(t)
+	w := openTill(t, pool, 0)
+	placed, err := w.Place(t.Context(), w.latte(t, "card", "key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { _ = w.hub.Run(ctx) })
+	t.Cleanup(func() { stop(); running.Wait() })
+	watcher := w.hub.WatchOrder(placed.Order.Ref())
+	defer watcher.Close()
+	armed.Store(true)
+	if _, err := w.Advance(ctx, placed.Order.Ref(), db.CancelByCustomer("customer", "", time.Now())); !errors.Is(err, db.ErrCommitUnknown) {
+		t.Fatalf("a lost commit: %v", err)
+	}
+	waiting, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	seen, err := watcher.Next(waiting)
+	if err != nil || seen[0].Status != db.Cancelled {
+		t.Errorf("seen: %v, %v", seen, err)
+	}
+}
+
+// TestALostCommitIsFoundByItsKey is the one failure where nobody knows whether the order exists: whoever asks
+// again under the same key finds out.
+func TestALostCommitIsFoundByItsKey(t *testing.T) {
+	t.Parallel()
+	pool, armed := cuttablePool(t)
 	w := openTill(t, pool, 0)
 	lost := w.latte(t, "card", "key")
 	armed.Store(true)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -17,12 +18,16 @@ var Channels = []string{"email", "sms", "push"}
 // Address is where somebody is reached on a channel.
 type Address struct{ Channel, To string }
 
-// Addresses are those of a contact, in the order of Channels; none of nil.
+// punctuation is what people write between the digits of a telephone number.
+var punctuation = strings.NewReplacer(" ", "", "(", "", ")", "", ".", "", "-", "")
+
+// Addresses are those of a contact, in the order of Channels; none of nil. However they were spelt, the same address is
+// the same text.
 func (c *Contact) Addresses() []Address {
 	if c == nil {
 		return nil
 	}
-	all := []Address{{"email", c.Email}, {"sms", c.Phone}, {"push", c.Push}}
+	all := []Address{{"email", strings.ToLower(c.Email)}, {"sms", punctuation.Replace(c.Phone)}, {"push", c.Push}}
 	return slices.DeleteFunc(all, func(a Address) bool { return a.To == "" })
 }
 

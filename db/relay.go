@@ -28,6 +28,9 @@ const (
 	// stamped before they are committed: the overlap covers the longest flush but for one that hangs.
 	historyEvery   = time.Second
 	historyOverlap = 3 * time.Second
+	// lostOverlap covers a flush that lost its commit's answer only after flushTimeout. For so long its process
+	// reads its own history too, for nobody here was told of what that commit did.
+	lostOverlap = 2 * flushTimeout
 	// historyLongest bounds how far back it looks after an interruption.
 	historyLongest = time.Minute
 
@@ -79,6 +82,7 @@ func every(ctx context.Context, pause time.Duration, what string, fn func(contex
 func (h *Hub) tell(ctx context.Context) error {
 	h.mu.Lock()
 	told := h.told
+	all := told
 	h.told = nil
 	h.mu.Unlock()
 	if len(told) == 0 {
@@ -93,6 +97,11 @@ func (h *Hub) tell(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, historyEvery)
 	defer cancel()
 	_, err := h.pool.Exec(ctx, `select pg_notify($1, payload) from unnest($2::text[]) as payload`, ordersChannel, payloads)
+	if err != nil {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.told = append(all, h.told...)[:min(len(all)+len(h.told), toldMax)]
+	}
 	return err
 }
 
@@ -135,11 +144,15 @@ func (h *Hub) readHistory(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, historyOverlap)
 	defer cancel()
+	since, lost := h.looked.Add(-historyOverlap), next.UnixMilli()-h.commitLost.Load() < lostOverlap.Milliseconds()
+	if lost {
+		since = h.looked.Add(-lostOverlap)
+	}
 	rows, err := h.pool.Query(ctx, `
     select store_id, order_id, max(version)
     from order_history
-    where at > $1 and origin <> $2
-    group by store_id, order_id`, h.looked.Add(-historyOverlap), h.origin)
+    where at > $1 and (origin <> $2 or $3)
+    group by store_id, order_id`, since, h.origin, lost)
 	if err != nil {
 		return err
 	}

@@ -17,6 +17,10 @@ import (
 // ResetLife is how long the code of a password reset is valid.
 const ResetLife = 15 * time.Minute
 
+// resetPause is how long a code stands before another request replaces it: whoever else asks in somebody's name must
+// neither make their code worthless while they type it nor fill their mailbox.
+const resetPause = time.Minute
+
 // ErrWrongCode says that name and code do not belong together, or that the code is used, too old or was replaced
 // by another.
 var ErrWrongCode = errors.New("the name or the code is wrong, or the code is too old")
@@ -48,7 +52,9 @@ func RequestReset(ctx context.Context, pool *pgxpool.Pool, name string, then fun
     select staff_id, $2
     from staff
     where name = $1 and disabled_at is null and email is not null
-    on conflict (staff_id) do update set id = excluded.id, created_at = now(), used_at = null`, name, id); err != nil {
+    on conflict (staff_id) do update
+    set id = excluded.id, created_at = now(), used_at = null
+    where password_resets.used_at is not null or password_resets.created_at < now() - $3::interval`, name, id, resetPause); err != nil {
 			return err
 		}
 		return then(ctx, tx, id)

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -16,6 +15,8 @@ const (
 	revokedEvery = time.Second
 	// revokedOverlap is how far back a look goes: rows are stamped before they are committed.
 	revokedOverlap = 10 * time.Second
+	// revokedPatience bounds a look: the next one may find a connection that works.
+	revokedPatience = 2 * time.Second
 	// revokedKept is how long a revocation is remembered, far longer than a stream goes unchecked.
 	revokedKept = 10 * time.Minute
 )
@@ -24,15 +25,15 @@ const (
 // All methods are safe for concurrent use.
 type Revoked struct {
 	pool *pgxpool.Pool
-	from time.Time // of the next look; only looks use it
+	from time.Time // of the next look, by the clock of the database, which stamps revocations; only looks use it
 
 	mu      sync.RWMutex
 	devices map[uuid.UUID]time.Time
 }
 
-// NewRevoked knows nothing yet. Run makes it learn.
+// NewRevoked knows nothing yet. Run makes it learn, at first all that were ever revoked.
 func NewRevoked(pool *pgxpool.Pool) *Revoked {
-	return &Revoked{pool: pool, from: time.Now().Add(-revokedOverlap), devices: map[uuid.UUID]time.Time{}}
+	return &Revoked{pool: pool, devices: map[uuid.UUID]time.Time{}}
 }
 
 // Run looks for revocations until ctx ends. After an interruption it makes up for what it missed.
@@ -49,19 +50,16 @@ func (r *Revoked) Has(device uuid.UUID) bool {
 }
 
 func (r *Revoked) look(ctx context.Context) error {
-	next := time.Now().Add(-revokedOverlap)
-	rows, err := r.pool.Query(ctx, `
-    select id
-    from devices
-    where revoked_at >= $1`, r.from)
+	ctx, cancel := context.WithTimeout(ctx, revokedPatience)
+	defer cancel()
+	var ids []uuid.UUID
+	var now time.Time
+	err := r.pool.QueryRow(ctx, `
+    select now(), array(select id from devices where revoked_at >= $1)`, r.from).Scan(&now, &ids)
 	if err != nil {
 		return err
 	}
-	ids, err := pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
-	if err != nil {
-		return err
-	}
-	r.from = next
+	r.from = now.Add(-revokedOverlap)
 	r.note(ids, time.Now())
 	return nil
 }

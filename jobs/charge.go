@@ -81,7 +81,11 @@ func (c *Client) chargeInGroup(ctx context.Context, charge *db.Charge, began tim
 		}
 		return "", nil
 	}
-	atProvider <- struct{}{} // chargePatience bounds how long the others take
+	select {
+	case atProvider <- struct{}{}: // chargePatience bounds how long the others take
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
 	if time.Since(began) > chargePatience {
 		<-atProvider
 		return "", nil

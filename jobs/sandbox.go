@@ -70,7 +70,10 @@ func (s *Sandbox) Charge(ctx context.Context, key, reference string, amount int6
 	default:
 		charge.outcome, charge.failure = "failed", "invalid_token"
 	}
-	booked, err := s.charges.Do(context.WithoutCancel(ctx), charge)
+	booked, err := s.charges.Do(ctx, charge)
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
 	if err != nil {
 		return nil, fmt.Errorf("provider: %w", err)
 	}
