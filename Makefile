@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test lint build fuzz benchmark clean
+.PHONY: help run test lint build fuzz benchmark bench clean
 
 VERSION = $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 LINTER_VERSION := v2.15.0
@@ -43,6 +43,10 @@ fuzz: ## Fuzz each target for FUZZTIME (10s)
 benchmark: ## Run the Go benchmarks
 	@.ci/setup postgres
 	go test -run '^$$' -bench . -benchmem ./...
+
+bench: build ## Measure a chain's record day for half an hour, and write the README's table
+	@.ci/setup postgres
+	cd bench && go run . suite
 
 clean: ## Remove what build made
 	rm -rf bin

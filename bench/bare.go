@@ -16,17 +16,24 @@ type bareRun struct {
 	Listen string `default:"127.0.0.1:8090" help:"Where to serve it."`
 }
 
-// Run serves the bytes of one menu, for every store, with the least that Echo needs: what the shop's menu is
-// measured against.
+// sameHead are the headers of a menu's answer, besides those that every server writes.
+var sameHead = []string{"ETag", "Cache-Control", "X-Content-Type-Options", "Referrer-Policy", "X-Request-Id"}
+
+// Run serves the bytes of one menu, its head included, for every store, with the least that Echo needs: what the
+// shop's menu is measured against.
 func (s *bareRun) Run(ctx context.Context) error {
-	menu, tag, err := s.fetch()
+	menu, head, err := s.fetch()
 	if err != nil {
 		return err
 	}
+	tag := head["ETag"]
 	e := echo.New()
 	e.HideBanner = true
 	e.GET("/v1/stores/:store/menu", func(c echo.Context) error {
-		c.Response().Header().Set("ETag", tag)
+		header := c.Response().Header()
+		for name, value := range head {
+			header.Set(name, value)
+		}
 		if c.Request().Header.Get("If-None-Match") == tag {
 			return c.NoContent(http.StatusNotModified)
 		}
@@ -43,20 +50,26 @@ func (s *bareRun) Run(ctx context.Context) error {
 	return nil
 }
 
-func (s *bareRun) fetch() (menu []byte, tag string, err error) {
+func (s *bareRun) fetch() (menu []byte, head map[string]string, err error) {
 	pool, err := NewPool(s.Target, nil)
 	if err != nil {
-		return nil, "", err
+		return nil, nil, err
 	}
 	defer pool.Close()
 	c := pool.Get()
 	c.Request("GET", "/v1/stores/", s.Store, "/menu")
 	c.NoBody()
 	if err := c.Do(); err != nil {
-		return nil, "", err
+		return nil, nil, err
 	}
 	if c.Status() != http.StatusOK {
-		return nil, "", fmt.Errorf("the menu of %s: status %d", s.Store, c.Status())
+		return nil, nil, fmt.Errorf("the menu of %s: status %d", s.Store, c.Status())
 	}
-	return append([]byte{}, c.Answer()...), string(c.AnswerHeader("ETag")), nil
+	head = map[string]string{}
+	for _, name := range sameHead {
+		if value := c.AnswerHeader(name); len(value) > 0 {
+			head[name] = string(value)
+		}
+	}
+	return append([]byte{}, c.Answer()...), head, nil
 }

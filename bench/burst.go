@@ -15,6 +15,7 @@ type burstRun struct {
 	Every    time.Duration `default:"5s" help:"From one burst to the next."`
 	Overload float64       `help:"Instead: arrive at the peak, then at so many times the peak, then at the peak again."`
 	Peak     float64       `help:"With overload: orders a second that the target can place."`
+	For      time.Duration `default:"30s" help:"How long an overload lasts; before it comes a third of that at the peak, after it half of that."`
 }
 
 // Part is a part of a run that is looked at on its own: a burst, or a phase of an overload. Shares and latencies are
@@ -48,7 +49,7 @@ type samples struct {
 // Run places orders in bursts, or more of them than the target can do. Being refused with 503 and a Retry-After is no
 // fault here.
 func (s *burstRun) Run(ctx context.Context) error {
-	if s.Overload > 0 && s.Peak <= 0 || s.Bursts < 1 || s.Every <= 0 {
+	if s.Overload > 0 && s.Peak <= 0 || s.Bursts < 1 || s.Every <= 0 || s.For <= 0 {
 		return errors.New("an overload needs a peak, bursts a count and a pause")
 	}
 	l, err := s.load(ctx)
@@ -76,7 +77,7 @@ func (s *burstRun) measure(ctx context.Context, l *Load) (*Report, error) {
 		return err
 	}
 	if s.Overload > 0 {
-		phases := overload(s.Peak, s.Overload)
+		phases := overload(s.Peak, s.Overload, s.For)
 		l.Run(ctx, arrivals(phases, s.random()), serve)
 		r := l.report("overload")
 		r.Parts = seen.phases(phases)

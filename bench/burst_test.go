@@ -26,7 +26,7 @@ func TestPhases(t *testing.T) {
 			s.serve(at, 200, 5*time.Millisecond, true)
 		}
 	}
-	parts := s.phases(overload(100, 3))
+	parts := s.phases(overload(100, 3, 30*time.Second))
 	if len(parts) != 3 || parts[1].Shed != 6000 || parts[1].Accepted != 3000 || parts[0].Shed != 0 {
 		t.Fatalf("%+v", parts)
 	}
@@ -47,7 +47,7 @@ func TestNeverRecovered(t *testing.T) {
 	for second := range 55 {
 		s.serve(time.Duration(second)*time.Second, 10, time.Duration(second+1)*10*time.Millisecond, false)
 	}
-	if parts := s.phases(overload(10, 3)); parts[2].Recovered != nil {
+	if parts := s.phases(overload(10, 3, 30*time.Second)); parts[2].Recovered != nil {
 		t.Errorf("recovered after %f", *parts[2].Recovered)
 	}
 }

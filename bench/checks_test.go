@@ -59,6 +59,32 @@ func TestLifecycle(t *testing.T) {
 	}
 }
 
+func TestClosedLoopEndsWithItsTime(t *testing.T) {
+	t.Parallel()
+	l, s := loadOn(t, openShop(t, lies{}).URL, nil)
+	l.browseAll()
+	l.RunClosed(t.Context(), 3, s.Duration, l.lifecycle)
+	counts, examples := l.Faults.Told()
+	if started := l.Meter.Started.Load(); started < 3 || l.Meter.Finished.Load() != started || len(counts) > 0 {
+		t.Errorf("%d of %d finished, faults %v %v", l.Meter.Finished.Load(), started, counts, examples)
+	}
+	if took := l.Ended.Sub(l.Began); l.Stopped || took < s.Duration || took > s.Duration+s.Drain {
+		t.Errorf("ended after %s, stopped %t", took, l.Stopped)
+	}
+}
+
+func TestClosedLoopCanBeInterrupted(t *testing.T) {
+	t.Parallel()
+	l, _ := loadOn(t, openShop(t, lies{}).URL, nil)
+	l.browseAll()
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	l.RunClosed(ctx, 2, time.Minute, l.lifecycle)
+	if !l.Stopped || l.Meter.Finished.Load() != l.Meter.Started.Load() {
+		t.Errorf("stopped %t, %d of %d finished", l.Stopped, l.Meter.Finished.Load(), l.Meter.Started.Load())
+	}
+}
+
 func TestLiesAreCaught(t *testing.T) {
 	t.Parallel()
 	for fault, lie := range map[string]lies{

@@ -17,15 +17,22 @@ const (
 
 type lifecycleRun struct {
 	Settings `embed:""`
+	Clients  int `help:"Instead of a rate: so many customers, the next one starting when one has his coffee. Finds the most that a target can do."`
 }
 
-// Run puts a constant rate of whole orders on the target.
+// Run puts a constant rate of whole orders on the target, or as many as it can finish.
 func (s *lifecycleRun) Run(ctx context.Context) error {
-	return s.lifecycles(ctx, "lifecycle", s.phases(), s)
+	return s.lifecycles(ctx, "lifecycle", s, func(l *Load) {
+		if s.Clients > 0 {
+			l.RunClosed(ctx, s.Clients, s.Duration, l.lifecycle)
+		} else {
+			l.Run(ctx, arrivals(s.phases(), s.random()), l.lifecycle)
+		}
+	})
 }
 
-// lifecycles runs whole orders on a schedule.
-func (s *Settings) lifecycles(ctx context.Context, scenario string, phases []Phase, settings any) error {
+// lifecycles runs whole orders.
+func (s *Settings) lifecycles(ctx context.Context, scenario string, settings any, run func(*Load)) error {
 	if s.Method != byCard {
 		return errors.New("only orders paid by card can be collected without a till")
 	}
@@ -34,7 +41,7 @@ func (s *Settings) lifecycles(ctx context.Context, scenario string, phases []Pha
 		return err
 	}
 	l.browseAll()
-	l.Run(ctx, arrivals(phases, s.random()), l.lifecycle)
+	run(l)
 	r := l.report(scenario)
 	if s.ReadBack {
 		r.ReadBack = l.readBack("picked_up")

@@ -112,16 +112,17 @@ func (l *Load) begin(a Arrival, serve func(Arrival) error) {
 	default:
 	}
 	go func() {
-		l.attend(a, serve)
+		_ = l.attend(a, serve) // counted
 		for a := range l.work {
-			l.attend(a, serve)
+			_ = l.attend(a, serve)
 		}
 	}()
 }
 
-func (l *Load) attend(a Arrival, serve func(Arrival) error) {
+func (l *Load) attend(a Arrival, serve func(Arrival) error) error {
 	defer l.visits.Done()
-	switch err := serve(a); {
+	err := serve(a)
+	switch {
 	case err == nil:
 		l.Meter.Finished.Add(1)
 	case !l.Sheds || !shed(err):
@@ -129,6 +130,7 @@ func (l *Load) attend(a Arrival, serve func(Arrival) error) {
 	}
 	l.Meter.InFlight.Add(-1)
 	<-l.places
+	return err
 }
 
 // drain waits for what is in flight; what does not end in time is cut off, which is a fault of each.

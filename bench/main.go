@@ -28,6 +28,7 @@ type commands struct {
 	Bare      bareRun      `cmd:"" help:"Serve a menu's bytes with a bare Echo handler, to compare with."`
 	Watch     watchRun     `cmd:"" help:"Many live streams on orders that move."`
 	Burst     burstRun     `cmd:"" help:"Place a second's orders at once, several times; or ask for more than the target can do."`
+	Suite     suiteRun     `cmd:"" help:"All of it against a fresh private database: the figures of the README."`
 }
 
 func main() {

@@ -28,40 +28,17 @@ func (s *menuRun) Run(ctx context.Context) error {
 		return err
 	}
 	l.browseAll()
+	read := func(a Arrival) error {
+		c := l.Pool.Get()
+		defer func() { l.Pool.Put(c) }()
+		return l.browse(c, a.Store, a.At, rand.Float64() < s.Conditional)
+	}
 	if s.Clients > 0 {
-		s.closedLoop(ctx, l)
+		l.RunClosed(ctx, s.Clients, s.Duration, read)
 	} else {
-		l.Run(ctx, arrivals(s.phases(), s.random()), func(a Arrival) error {
-			c := l.Pool.Get()
-			defer func() { l.Pool.Put(c) }()
-			return l.browse(c, a.Store, a.At, rand.Float64() < s.Conditional)
-		})
+		l.Run(ctx, arrivals(s.phases(), s.random()), read)
 	}
 	return s.finish(l, l.report("menu"), s)
-}
-
-// closedLoop asks as fast as the target answers, until the time is over.
-func (s *menuRun) closedLoop(ctx context.Context, l *Load) {
-	defer l.open()()
-	var all sync.WaitGroup
-	until := l.Began.Add(s.Duration)
-	for range s.Clients {
-		all.Go(func() {
-			c := l.Pool.Get()
-			defer l.Pool.Put(c)
-			for now := time.Now(); now.Before(until) && ctx.Err() == nil; now = time.Now() {
-				l.Meter.Started.Add(1)
-				store := l.Stores[rand.IntN(len(l.Stores))]
-				if err := l.browse(c, store, now, rand.Float64() < s.Conditional); err != nil {
-					l.Faults.Add(err)
-					return
-				}
-				l.Meter.Finished.Add(1)
-			}
-		})
-	}
-	all.Wait()
-	l.Stopped = ctx.Err() != nil
 }
 
 // browse reads a menu and times it, a whole one apart from one that had not changed.

@@ -5,12 +5,12 @@ import (
 	"time"
 )
 
-// overload is what a target is asked for: what it can do, more than that, and again what it can do.
-func overload(peak, times float64) []Phase {
+// overload is what a target is asked for: what it can do, more than that for a time, and again what it can do.
+func overload(peak, times float64, length time.Duration) []Phase {
 	return []Phase{
-		{Rate: peak, For: 10 * time.Second},
-		{Rate: peak * times, For: 30 * time.Second},
-		{Rate: peak, For: 15 * time.Second},
+		{Rate: peak, For: length / 3},
+		{Rate: peak * times, For: length},
+		{Rate: peak, For: length / 2},
 	}
 }
 

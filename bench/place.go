@@ -7,9 +7,10 @@ import (
 
 type placeRun struct {
 	Settings `embed:""`
+	Clients  int `help:"Instead of a rate: so many customers, the next one starting when one is answered. Finds the most that a target can do."`
 }
 
-// Run places orders at a constant rate, then reads back what was accepted.
+// Run places orders at a constant rate, or as fast as the target answers, then reads back what was accepted.
 func (s *placeRun) Run(ctx context.Context) error {
 	l, err := s.load(ctx)
 	if err != nil {
@@ -18,7 +19,11 @@ func (s *placeRun) Run(ctx context.Context) error {
 	if err := l.quoteAll(); err != nil {
 		return err
 	}
-	l.Run(ctx, arrivals(s.phases(), s.random()), l.place)
+	if s.Clients > 0 {
+		l.RunClosed(ctx, s.Clients, s.Duration, l.place)
+	} else {
+		l.Run(ctx, arrivals(s.phases(), s.random()), l.place)
+	}
 	r := l.report("place")
 	r.ReadBack = l.readBack("placed")
 	return s.finish(l, r, s)

@@ -160,7 +160,7 @@ func (g *Group[K, Q, A]) run() {
 		for _, call := range calls {
 			close(call.done)
 		}
-		if len(calls) > 1 {
+		if len(calls) > 1 && len(calls) < g.size.Max {
 			time.Sleep(time.Until(began.Add(g.size.Pace)))
 		}
 	}

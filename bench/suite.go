@@ -1,0 +1,148 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// suiteMost bounds the whole of it, besides what filling the database takes.
+const suiteMost = 45 * time.Minute
+
+type suiteRun struct {
+	Server        string   `json:"-" default:"../bin/frenchpress" help:"The program to measure."`
+	Out           string   `json:"-" default:"../docs/bench" help:"Directory for results and charts."`
+	Readme        string   `json:"-" default:"../README.md" help:"File that holds the table, between two marks."`
+	Stores        int      `default:"31048" help:"Stores of the chain."`
+	PastOrders    int      `default:"1000000" help:"Finished orders for the runs on a full database; 0 leaves them out."`
+	LifecycleRate float64  `default:"1000" help:"Whole orders a second."`
+	PlaceRate     float64  `default:"6000" help:"Placings a second."`
+	Watchers      int      `default:"10000" help:"Live streams."`
+	Clients       int      `default:"512" help:"Customers at once where the most is looked for."`
+	Only          []string `help:"Run these alone (menu, lifecycle, groups, place, pgbench, watch, overload, stores, past)."`
+	Short         bool     `help:"Each run a few seconds long, for trying out: the figures mean little."`
+}
+
+// bench is a suite under way.
+type bench struct {
+	*suiteRun
+	shop    *server
+	results *Results
+	faults  []string // of the scenario under way
+	most    float64  // placings a second in a closed loop, once known
+}
+
+// scenarios are what the suite measures, those that fill the database last.
+var scenarios = []struct {
+	name string
+	run  func(*bench, context.Context) error
+}{
+	{"menu", (*bench).menus},
+	{"lifecycle", (*bench).lifecycle},
+	{"groups", (*bench).groups},
+	{"place", (*bench).place},
+	{"pgbench", (*bench).limit},
+	{"watch", (*bench).watch},
+	{"overload", (*bench).overload},
+	{"stores", (*bench).stores},
+	{"past", (*bench).past},
+}
+
+// Run measures, and writes what it has measured even if something failed.
+func (s *suiteRun) Run(ctx context.Context) (err error) {
+	if err := s.check(); err != nil {
+		return err
+	}
+	// The first interrupt begins an orderly end; a second one must not leave servers behind. All waiting is bounded.
+	signal.Notify(make(chan os.Signal, 1), os.Interrupt, syscall.SIGTERM)
+	ctx, cancel := context.WithTimeout(ctx, suiteMost+time.Duration(s.PastOrders)*time.Millisecond)
+	defer cancel()
+	b := &bench{suiteRun: s, results: &Results{Began: time.Now().UTC(), Short: s.Short, Settings: s}}
+	if b.shop, err = openServer(ctx, s.Server, s.Stores); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, b.shop.close()) }()
+	b.results.Machine = machine(ctx, b.shop)
+	for _, scenario := range scenarios {
+		if len(s.Only) == 0 || slices.Contains(s.Only, scenario.name) {
+			b.run(ctx, scenario.name, scenario.run)
+		}
+	}
+	b.results.print(os.Stdout)
+	return errors.Join(b.results.write(s.Out), b.writeReadme(ctx), b.results.check(), ctx.Err())
+}
+
+func (s *suiteRun) check() error {
+	if s.Stores < 1 || s.PastOrders < 0 || s.LifecycleRate <= 0 || s.PlaceRate <= 0 || s.Watchers < 1 || s.Clients < 1 {
+		return errors.New("stores, rates, watchers and clients must be above 0, past orders from 0")
+	}
+	for _, name := range s.Only {
+		if !slices.ContainsFunc(scenarios, func(one struct {
+			name string
+			run  func(*bench, context.Context) error
+		}) bool {
+			return one.name == name
+		}) {
+			return fmt.Errorf("there is no %q", name)
+		}
+	}
+	if _, err := readTable(s.Readme); err != nil {
+		return err
+	}
+	server, err := filepath.Abs(s.Server)
+	if err != nil {
+		return err
+	}
+	s.Server = server
+	_, err = os.Stat(server)
+	return err
+}
+
+// run runs a scenario. What its checks found stands in each of its rows, why it could not go on in one of its own.
+func (b *bench) run(ctx context.Context, name string, scenario func(*bench, context.Context) error) {
+	if ctx.Err() != nil {
+		return
+	}
+	first := len(b.results.Rows)
+	b.faults = nil
+	err := scenario(b, ctx)
+	if len(b.faults) > 0 {
+		for i := range b.results.Rows[first:] {
+			b.results.Rows[first+i].Outcome = failure(strings.Join(b.faults, "; "))
+		}
+	}
+	if err = cmp.Or(err, ctx.Err()); err != nil {
+		b.results.add(Row{What: name, Outcome: failure(err.Error())})
+	} else if len(b.faults) > 0 && len(b.results.Rows) == first {
+		b.results.add(Row{What: name, Outcome: failure(strings.Join(b.faults, "; "))})
+	}
+}
+
+// failure is one line, and not too long for a table.
+func failure(why string) string {
+	return fmt.Sprintf("failed: %.300s", strings.Join(strings.Fields(why), " "))
+}
+
+// writeReadme puts the table into the README, unless somebody ended the suite before it was whole.
+func (b *bench) writeReadme(ctx context.Context) error {
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return nil
+	}
+	return writeTable(b.Readme, b.results.markdown())
+}
+
+// lasts is how long a run goes on.
+func (b *bench) lasts(usual time.Duration) time.Duration {
+	if b.Short {
+		return min(usual, 4*time.Second)
+	}
+	return usual
+}

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+const (
+	spareFiles   = 1000 // of a process, for what is not a connection
+	mostInFlight = 20_000
+)
+
+// twoSources are addresses enough for every connection of a run: one has only some 28,000 ports.
+var twoSources = []string{"--source", "127.0.0.1", "--source", "127.0.0.2"}
+
+// overloadInFlight is as many placings as this process may have sockets for, as long as the server may have as many.
+func overloadInFlight() int {
+	var files syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
+		return spareFiles
+	}
+	return int(min(max(files.Max, 2*spareFiles)-spareFiles, mostInFlight))
+}
+
+// watch opens many live streams on a server that has just been started: one that has done much already would put
+// them into memory that it has anyway.
+func (b *bench) watch(ctx context.Context) error {
+	if err := b.shop.restart(ctx); err != nil {
+		return err
+	}
+	lasts := b.lasts(30 * time.Second)
+	arguments := append([]string{"--idle", "--watchers", strconv.Itoa(b.Watchers), "--rate", "300", "--charts", b.Out}, twoSources...)
+	r, err := b.trial(ctx, "live streams", "watch", lasts, arguments...)
+	if err != nil {
+		return err
+	}
+	commit, screen := r.Steps["commit"].P99, r.Steps["screen"].P99
+	each := 0.0
+	if r.Watchers != nil {
+		each = r.Watchers.PerWatcher / (1 << 10)
+	}
+	b.results.add(Row{
+		What:   fmt.Sprintf("%s live streams, 300 changes a second: p99 from commit to screen (from tap to screen %s ms)", number(float64(b.Watchers)), number(screen)),
+		Figure: number(commit) + " ms", Target: "≤ 100 ms", Outcome: atMost(commit, 100),
+	})
+	b.results.add(Row{What: "server memory for each stream", Figure: number(each) + " KiB", Target: "≤ 20 KiB", Outcome: atMost(each, 20)})
+	return nil
+}
+
+// overload asks for three times what the target can place.
+func (b *bench) overload(ctx context.Context) error {
+	if err := b.usual(ctx); err != nil {
+		return err
+	}
+	most, err := b.mostPlacings(ctx)
+	if err != nil {
+		return err
+	}
+	length := b.lasts(30 * time.Second)
+	arguments := append([]string{"--overload", "3", "--peak", text64(0.9 * most), "--for", length.String(), "--charts", b.Out,
+		"--in-flight", strconv.Itoa(overloadInFlight())}, twoSources...)
+	r, err := b.trial(ctx, "overload", "burst", 2*length, arguments...)
+	if err != nil {
+		return err
+	}
+	if len(r.Parts) != 3 {
+		return fmt.Errorf("an overload has three parts, not %d", len(r.Parts))
+	}
+	b.tellOverload(r, most, length)
+	return nil
+}
+
+func (b *bench) tellOverload(r *Report, most float64, length time.Duration) {
+	before, during, after := r.Parts[0], r.Parts[1], r.Parts[2]
+	share := during.Goodput / most
+	b.results.add(Row{
+		What: fmt.Sprintf("offered %s placings a second for %s: those accepted, of the most it can do (%s/s; before the overload %s/s)",
+			number(float64(during.Offered)/during.Seconds), seconds(length), number(most), number(before.Goodput)),
+		Figure: percent(share) + " (" + number(during.Goodput) + "/s)", Target: "≥ 90 %", Outcome: atLeast(share, 0.9),
+	})
+	b.results.add(Row{
+		What:   fmt.Sprintf("p99 of the %s refusals (503 with Retry-After)", number(float64(during.Shed))),
+		Figure: number(during.Answer.P99) + " ms", Target: "< 50 ms", Outcome: atMost(during.Answer.P99, 50),
+	})
+	recovered := Row{What: "recovered after", Figure: "not at all", Target: "≤ 10 s", Outcome: "missed"}
+	if after.Recovered != nil {
+		recovered.Figure, recovered.Outcome = number(*after.Recovered)+" s", atMost(*after.Recovered, 10)
+	}
+	b.results.add(recovered)
+	b.results.add(Row{What: "peak of the server's memory meanwhile", Figure: mebibytes(r.process("server").MemoryPeak)})
+}
+
+// stores compares one store with all. What is measured is the one row of counters that a store has: every group of
+// its orders locks it.
+func (b *bench) stores(ctx context.Context) error {
+	if err := b.usual(ctx); err != nil {
+		return err
+	}
+	var one, all []*Report
+	for range pairs {
+		single, err := b.closed(ctx, "whole orders, one store", "lifecycle", "--stores", "1")
+		if err != nil {
+			return err
+		}
+		chain, err := b.closed(ctx, "whole orders, all stores", "lifecycle")
+		if err != nil {
+			return err
+		}
+		one, all = append(one, single), append(all, chain)
+	}
+	single, chain := median(one, perSecond), median(all, perSecond)
+	b.results.add(Row{
+		What:   fmt.Sprintf("whole orders of %s stores against those of one store, %s/s", number(float64(b.Stores)), number(single)),
+		Figure: percent(chain/single) + " (" + number(chain) + "/s)", Target: "≥ 90 %", Outcome: atLeast(chain/single, 0.9),
+	})
+	return nil
+}

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestTableStandsBetweenItsMarks(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "README.md")
+	if err := os.WriteFile(path, []byte("before\n"+tableBegin+"\nold\n"+tableEnd+"\nafter\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // writing it again changes nothing
+		if err := writeTable(path, "new\n"); err != nil {
+			t.Fatal(err)
+		}
+		raw, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := "before\n" + tableBegin + "\nnew\n" + tableEnd + "\nafter\n"; string(raw) != want {
+			t.Fatalf("got %q, want %q", raw, want)
+		}
+	}
+}
+
+func TestTableWantsItsMarks(t *testing.T) {
+	t.Parallel()
+	for _, content := range []string{"", tableBegin, tableEnd, tableEnd + tableBegin} {
+		path := filepath.Join(t.TempDir(), "README.md")
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := writeTable(path, "new\n"); err == nil {
+			t.Errorf("a table was written to %q", content)
+		}
+		if raw, err := os.ReadFile(path); err != nil || string(raw) != content {
+			t.Errorf("%q became %q (%v)", content, raw, err)
+		}
+	}
+}
+
+func TestTableHidesNothing(t *testing.T) {
+	t.Parallel()
+	r := &Results{Began: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Machine: "2 cores", Short: true}
+	r.add(Row{What: "a|b", Target: "≥ 80 %", Figure: "90 %", Outcome: atLeast(0.9, 0.8)})
+	if err := r.check(); err != nil {
+		t.Error(err)
+	}
+	r.add(Row{What: "late", Target: "≤ 10 ms", Figure: "15 ms", Outcome: atMost(15, 10)})
+	r.add(Row{What: "lost", Outcome: failure("3\n lost")})
+	if err := r.check(); err == nil {
+		t.Error("a failed run passed")
+	}
+	table := r.markdown()
+	for _, want := range []string{
+		"| a\\|b | ≥ 80 % | 90 % | met |\n", "| late | ≤ 10 ms | 15 ms | missed by 50 % |\n", "| lost |  |  | failed: 3 lost |\n",
+		"2 January 2026; 2 cores.", "for trying out",
+	} {
+		if !strings.Contains(table, want) {
+			t.Errorf("%q is not in\n%s", want, table)
+		}
+	}
+}
+
+func TestScenarioThatFailsStandsInTheTable(t *testing.T) {
+	t.Parallel()
+	b := &bench{results: &Results{}}
+	b.results.add(Row{What: "before", Outcome: "met"})
+	b.run(t.Context(), "menu", func(b *bench, _ context.Context) error {
+		b.results.add(Row{What: "reads", Outcome: "met"})
+		b.faults = append(b.faults, "2 lost")
+		return errors.New("no route")
+	})
+	var got []string
+	for _, row := range b.results.Rows {
+		got = append(got, row.What+" "+row.Outcome)
+	}
+	if want := "before met, reads failed: 2 lost, menu failed: no route"; strings.Join(got, ", ") != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestNumbersAreRead(t *testing.T) {
+	t.Parallel()
+	for value, want := range map[float64]string{0: "0", 1.234: "1.23", 12.34: "12.3", 123.4: "123", 1234.5: "1,234", 1234567: "1,234,567", -1234: "-1,234", 30: "30"} {
+		if got := number(value); got != want {
+			t.Errorf("%v is written %q, not %q", value, got, want)
+		}
+	}
+	if got := percent(0.0456); got != "4.6 %" {
+		t.Error(got)
+	}
+}
+
+func TestPgbenchIsRead(t *testing.T) {
+	t.Parallel()
+	const said = `pgbench (15.18)
+transaction type: group.sql
+number of transactions actually processed: 2702
+number of failed transactions: 0 (0.000%)
+latency average = 7.404 ms
+initial connection time = 2.345 ms
+tps = 270.137654 (without initial connection time)
+`
+	if rate, err := parsePgbench(said); err != nil || rate != 270.137654 {
+		t.Errorf("%v, %v", rate, err)
+	}
+	for _, bad := range []string{
+		"", strings.Replace(said, "tps", "x", 1), strings.Replace(said, ": 0 (", ": 7 (", 1),
+		said + "pgbench: error: Run was aborted; the above results are incomplete.\n",
+	} {
+		if rate, err := parsePgbench(bad); err == nil {
+			t.Errorf("%v was read from %q", rate, bad)
+		}
+	}
+}
+
+func TestMiddle(t *testing.T) {
+	t.Parallel()
+	if got := []float64{middle(nil), middle([]float64{3, 1, 9}), middle([]float64{4, 2})}; got[0] != 0 || got[1] != 3 || got[2] != 3 {
+		t.Error(got)
+	}
+}
