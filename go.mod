@@ -7,6 +7,7 @@ require (
 	github.com/alexedwards/argon2id v1.0.0 // staff's passwords
 	github.com/alexedwards/scs/pgxstore v0.0.0-20240316134038-7e11d57e8885 // sessions in PostgreSQL
 	github.com/alexedwards/scs/v2 v2.9.0 // staff's sessions
+	github.com/anishathalye/porcupine v1.3.1 // tests: is a history one thing after the other
 	github.com/caarlos0/env/v11 v11.4.2 // settings from the environment
 	github.com/chromedp/cdproto v0.159.0 // tests: the words of chromedp
 	github.com/chromedp/chromedp v0.23.0 // tests: a real browser

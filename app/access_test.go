@@ -45,23 +45,24 @@ var admissions = map[string]admission{
 	"GET /v1/stores/:store/board/live":             {"device support manager admin", 200, 0},
 	"POST /v1/stores/:store/commands":              {"device manager admin", 415, 0},
 
-	"GET /":                        {"anyone", 200, 0},
-	"GET /:store":                  {"anyone", 200, 0},
-	"GET /:store/orders/:id":       {"anyone", 200, 200}, // shows nothing by itself
-	"GET /:store/board":            {"anyone", 200, 0},   // likewise
-	"GET /static/*":                {"anyone", 200, 0},
-	"GET /staff/sign-in":           {"anyone", 200, 0},
-	"POST /staff/sign-in":          {"anyone", 415, 0},
-	"GET /staff/forgot":            {"anyone", 200, 0},
-	"POST /staff/forgot":           {"anyone", 415, 0},
-	"GET /staff/reset":             {"anyone", 200, 0},
-	"POST /staff/reset":            {"anyone", 415, 0},
-	"POST /staff/sign-out":         {"anyone", 303, 0},
-	"GET /staff":                   {"support manager admin", 200, 0},
-	"GET /staff/orders":            {"support manager admin", 400, 0}, // no store is named
-	"GET /staff/:store/orders/:id": {"support manager admin", 200, 404},
-	"* " + dashboardPath:           {"admin", 301, 0},
-	"* " + dashboardPath + "/*":    {"admin", 200, 0},
+	"GET /":                          {"anyone", 200, 0},
+	"GET /:store":                    {"anyone", 200, 0},
+	"GET /:store/orders/:id":         {"anyone", 200, 200}, // shows nothing by itself
+	"GET /:store/orders/:id/receipt": {"anyone", 200, 200}, // shows nothing by itself
+	"GET /:store/board":              {"anyone", 200, 0},   // likewise
+	"GET /static/*":                  {"anyone", 200, 0},
+	"GET /staff/sign-in":             {"anyone", 200, 0},
+	"POST /staff/sign-in":            {"anyone", 415, 0},
+	"GET /staff/forgot":              {"anyone", 200, 0},
+	"POST /staff/forgot":             {"anyone", 415, 0},
+	"GET /staff/reset":               {"anyone", 200, 0},
+	"POST /staff/reset":              {"anyone", 415, 0},
+	"POST /staff/sign-out":           {"anyone", 303, 0},
+	"GET /staff":                     {"support manager admin", 200, 0},
+	"GET /staff/orders":              {"support manager admin", 400, 0}, // no store is named
+	"GET /staff/:store/orders/:id":   {"support manager admin", 200, 404},
+	"* " + dashboardPath:             {"admin", 301, 0},
+	"* " + dashboardPath + "/*":      {"admin", 200, 0},
 }
 
 // spot is an address: a store, and an order that is there or not.

@@ -74,10 +74,10 @@ func (s *shop) orderIn(t *testing.T, state, device string) order {
 		return s.eventually(t, o, 10*time.Second, func(o order) bool { return o.Payment.Status == "refunded" }).with(o.Token)
 	case "expired":
 		o := s.orderIn(t, "payment_failed", device)
-		return s.advance(t, o, db.Expire(time.Now().Add(time.Hour), time.Now()))
+		return s.advance(t, o, db.Expire(time.Now().Add(time.Hour)))
 	case "abandoned":
 		o := s.orderIn(t, "ready", device)
-		return s.advance(t, o, db.Abandon(time.Now().Add(time.Hour), time.Now()))
+		return s.advance(t, o, db.Abandon(time.Now().Add(time.Hour)))
 	}
 	steps := map[string][]string{"placed": nil, "in_progress": {"start"}, "ready": {"start", "ready"}, "picked_up": {"start", "ready", "collect"}}[state]
 	return s.moved(t, device, s.placed(t, latte(nil)), steps...)

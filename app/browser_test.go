@@ -53,6 +53,7 @@ func TestBrowser(t *testing.T) {
 		"Motion":         browseMotion,
 		"Messages":       browseMessages,
 		"Forgotten":      browseForgotten,
+		"Receipt":        browseReceipt,
 	}
 	if os.Getenv(picturesSetting) != "" {
 		parts["Pictures"] = takePictures

@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"net/http"
 	"strconv"
-	"time"
 
 	"github.com/labstack/echo/v4"
 
@@ -149,7 +148,7 @@ func (a *API) postCancel(c echo.Context) error {
 	if err := fields.err(); err != nil {
 		return err
 	}
-	order, err := a.orders.Advance(c.Request().Context(), ref, db.CancelByCustomer(by(c), reason, time.Now()))
+	order, err := a.orders.Advance(c.Request().Context(), ref, db.CancelByCustomer(by(c), reason))
 	if err != nil {
 		return err
 	}

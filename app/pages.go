@@ -129,6 +129,15 @@ func viewItem(item *db.Item, store *db.Store, now time.Time) itemView {
 // orderPage is where a customer watches an order. Only the script has the token that shows it, so the page is
 // the same whether the order exists or not.
 func (a *API) orderPage(c echo.Context) error {
+	return a.customerPage(c, "order", "Your order at ")
+}
+
+// receiptPage is an order to keep or to print. It too is filled in by its script.
+func (a *API) receiptPage(c echo.Context) error {
+	return a.customerPage(c, "receipt", "Your receipt from ")
+}
+
+func (a *API) customerPage(c echo.Context, name, title string) error {
 	store, view, err := a.pageStore(c)
 	if err != nil {
 		return err
@@ -137,8 +146,8 @@ func (a *API) orderPage(c echo.Context) error {
 	if !ok {
 		return db.ErrNotFound
 	}
-	return writePage(c, http.StatusOK, "order", orderPage{
-		head: head{Title: "Your order at " + store.Name, Script: "order.js"}, Store: view, Order: id.String(),
+	return writePage(c, http.StatusOK, name, orderPage{
+		head: head{Title: title + store.Name, Script: name + ".js"}, Store: view, Order: id.String(),
 	})
 }
 

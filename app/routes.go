@@ -80,6 +80,7 @@ func (a *API) routes() []Route {
 		{Method: "GET", Path: "/", Handler: a.shopPage, Page: true},
 		{Method: "GET", Path: "/:store", Handler: a.storePage, Page: true},
 		{Method: "GET", Path: "/:store/orders/:id", Handler: a.orderPage, Page: true},
+		{Method: "GET", Path: "/:store/orders/:id/receipt", Handler: a.receiptPage, Page: true},
 		{Method: "GET", Path: "/:store/board", Handler: a.boardPage, Page: true},
 		{Method: "GET", Path: "/static/*", Handler: a.static},
 		{Method: "GET", Path: "/staff/sign-in", Handler: a.staffSignInForm, Page: true},

@@ -62,7 +62,7 @@ type message struct {
 func (v *viewer) open(t *testing.T, headers ...string) *watching {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	w := &watching{viewer: v, stop: cancel, messages: make(chan message, 4096)}
+	w := &watching{viewer: v, messages: make(chan message, 4096)}
 	header := http.Header{"Authorization": {"Bearer " + v.token}}
 	for _, h := range headers {
 		name, value, _ := strings.Cut(h, ": ")
@@ -80,10 +80,11 @@ func (v *viewer) open(t *testing.T, headers ...string) *watching {
 		defer close(w.messages)
 		w.end = loop()
 	}()
-	t.Cleanup(func() {
+	w.stop = func() {
 		cancel()
-		<-done
-	})
+		<-done // what comes later would be a message of the viewer's next stream
+	}
+	t.Cleanup(w.stop)
 	return w
 }
 

@@ -11,8 +11,8 @@ import (
 )
 
 // Decision makes of an order what is to become of it, through its moves, or refuses with an error
-// and leaves it alone. It sees the locked order, may run more than once, and does nothing else.
-type Decision func(*Order) error
+// and leaves it alone. It sees the locked order and the time, may run more than once, and does nothing else.
+type Decision func(o *Order, now time.Time) error
 
 // Change asks for one decision on one order.
 type Change struct {
@@ -109,7 +109,7 @@ func (c *changing) decide() {
 	case c.Command != nil:
 		c.result = c.Command.apply(c.after)
 	default:
-		c.err = c.Decide(c.after)
+		c.err = c.Decide(c.after, time.Now())
 	}
 }
 

@@ -60,8 +60,8 @@ type Charged struct {
 // Settle records what the provider said of a charge. It changes nothing when the attempt is not the
 // order's current one or is settled already. A charge that was given up because the provider did not know
 // it comes to life again with a success, and with a time-out, which may have been one.
-func Settle(said Charged, now time.Time) Decision {
-	return func(o *Order) error {
+func Settle(said Charged) Decision {
+	return func(o *Order, now time.Time) error {
 		open := o.Payment.Status == Pending || o.Payment.Status == Unknown
 		revived := o.Payment.Status == Void && (said.Status == Captured || said.Status == Unknown)
 		if said.Attempt != o.Payment.Attempt || (!open && !revived) {
@@ -102,8 +102,8 @@ func (o *Order) capture(now time.Time) {
 }
 
 // RefundDone records that the provider gave the captured amount back.
-func RefundDone(now time.Time) Decision {
-	return func(o *Order) error {
+func RefundDone() Decision {
+	return func(o *Order, now time.Time) error {
 		if o.Payment.Status == RefundPending {
 			o.Payment.Refunded = o.Payment.Captured
 			o.move(o.Status, Refunded, "payment", "", now)
@@ -113,8 +113,8 @@ func RefundDone(now time.Time) Decision {
 }
 
 // PayAgain starts another charge after a failed one; else ErrNotPayable.
-func PayAgain(token, by string, now time.Time) Decision {
-	return func(o *Order) error {
+func PayAgain(token, by string) Decision {
+	return func(o *Order, now time.Time) error {
 		if o.Status != PaymentFailed {
 			return ErrNotPayable
 		}
@@ -127,8 +127,8 @@ func PayAgain(token, by string, now time.Time) Decision {
 
 // CancelByCustomer cancels what is not yet being made; else ErrNotCancellable. An order cancelled
 // already stays as it is, without an error.
-func CancelByCustomer(by, reason string, now time.Time) Decision {
-	return func(o *Order) error {
+func CancelByCustomer(by, reason string) Decision {
+	return func(o *Order, now time.Time) error {
 		switch o.Status {
 		case Cancelled:
 		case PaymentPending, PaymentFailed, StatusPlaced:
@@ -141,8 +141,8 @@ func CancelByCustomer(by, reason string, now time.Time) Decision {
 }
 
 // Expire ends an order that was placed before cutoff and is not paid.
-func Expire(cutoff, now time.Time) Decision {
-	return func(o *Order) error {
+func Expire(cutoff time.Time) Decision {
+	return func(o *Order, now time.Time) error {
 		if o.Status.Unpaid() && o.PlacedAt.Before(cutoff) {
 			o.finish(Expired, "timer", "", now)
 		}
@@ -151,8 +151,8 @@ func Expire(cutoff, now time.Time) Decision {
 }
 
 // Abandon ends an order that stood ready since before cutoff. What was paid stays paid.
-func Abandon(cutoff, now time.Time) Decision {
-	return func(o *Order) error {
+func Abandon(cutoff time.Time) Decision {
+	return func(o *Order, now time.Time) error {
 		if o.Status == Ready && o.Steps[len(o.Steps)-1].At.Before(cutoff) {
 			payment := o.Payment.Status
 			if payment == Due {

@@ -193,7 +193,7 @@ func (o *Orders) PayAgain(ctx context.Context, ref OrderRef, token, by, key stri
 			placed.Replay = replay
 			return err
 		}
-		work, err := o.change(ctx, tx, []*Change{{Ref: ref, Decide: PayAgain(token, by, time.Now())}})
+		work, err := o.change(ctx, tx, []*Change{{Ref: ref, Decide: PayAgain(token, by)}})
 		if err != nil {
 			return err
 		}

@@ -253,7 +253,7 @@ func TestAnotherTryStartsAfresh(t *testing.T) {
 	if err != nil || placed.Order.SlotStartsAt != nil || placed.Order.PickupAt != nil {
 		t.Fatalf("%+v, %v", placed.Order, err)
 	}
-	if _, err := w.Advance(t.Context(), placed.Order.Ref(), db.CancelByCustomer("customer", "", time.Now())); err != nil {
+	if _, err := w.Advance(t.Context(), placed.Order.Ref(), db.CancelByCustomer("customer", "")); err != nil {
 		t.Errorf("cancelling it: %v", err)
 	}
 }
@@ -295,11 +295,11 @@ func TestABadChangeFailsAlone(t *testing.T) {
 	}
 	refusal := errors.New("no")
 	bad := map[int]db.Decision{
-		2: func(*db.Order) error { return refusal },
-		5: func(*db.Order) error { panic("of this test") },
-		8: func(o *db.Order) error {
+		2: func(*db.Order, time.Time) error { return refusal },
+		5: func(*db.Order, time.Time) error { panic("of this test") },
+		8: func(o *db.Order, now time.Time) error {
 			o.Payment.Captured = 7 // neither nothing nor all
-			return db.CancelByCustomer("customer", "", time.Now())(o)
+			return db.CancelByCustomer("customer", "")(o, now)
 		},
 	}
 	errs := make([]error, len(refs))
@@ -307,12 +307,12 @@ func TestABadChangeFailsAlone(t *testing.T) {
 	for i, ref := range refs[1:] {
 		decide := bad[i+1]
 		if decide == nil {
-			decide = db.CancelByCustomer("customer", "", time.Now())
+			decide = db.CancelByCustomer("customer", "")
 		}
 		others = append(others, func(ctx context.Context) { _, errs[i+1] = w.Advance(ctx, ref, decide) })
 	}
 	gather(t, func(hold func()) {
-		_, errs[0] = w.Advance(t.Context(), refs[0], func(*db.Order) error {
+		_, errs[0] = w.Advance(t.Context(), refs[0], func(*db.Order, time.Time) error {
 			hold()
 			return nil
 		})
@@ -389,7 +389,7 @@ func TestALostCommitIsSeen(t *testing.T) {
 	watcher := w.hub.WatchOrder(placed.Order.Ref())
 	defer watcher.Close()
 	armed.Store(true)
-	if _, err := w.Advance(ctx, placed.Order.Ref(), db.CancelByCustomer("customer", "", time.Now())); !errors.Is(err, db.ErrCommitUnknown) {
+	if _, err := w.Advance(ctx, placed.Order.Ref(), db.CancelByCustomer("customer", "")); !errors.Is(err, db.ErrCommitUnknown) {
 		t.Fatalf("a lost commit: %v", err)
 	}
 	waiting, cancel := context.WithTimeout(ctx, 10*time.Second)

@@ -221,13 +221,13 @@ func liveThrough(t *testing.T, open *pgxpool.Pool) []string {
 	ref := place("life")
 	place("life")
 	failed := func(ref db.OrderRef, attempt int) {
-		_, err := w.Settle(ctx, ref, db.Settle(db.Charged{Attempt: attempt, Status: db.Failed, Failure: "card_declined"}, time.Now()))
+		_, err := w.Settle(ctx, ref, db.Settle(db.Charged{Attempt: attempt, Status: db.Failed, Failure: "card_declined"}))
 		must(err)
 	}
 	failed(ref, 1)
 	_, err = w.PayAgain(ctx, ref, "tok_visa", "customer", "again", []byte("hash"), time.Second)
 	must(err)
-	_, err = w.Settle(ctx, ref, db.Settle(db.Charged{Attempt: 2, Status: db.Captured, Ref: "ref"}, time.Now()))
+	_, err = w.Settle(ctx, ref, db.Settle(db.Charged{Attempt: 2, Status: db.Captured, Ref: "ref"}))
 	must(err)
 	for i, kind := range []string{"seen", "start", "ready", "collect"} {
 		command := &db.Command{ID: uuid.New(), DeviceSeq: int64(i), Type: kind, Order: ref.ID, OccurredAt: time.Now(), Hash: []byte("hash"), By: "device:1"}
@@ -238,7 +238,7 @@ func liveThrough(t *testing.T, open *pgxpool.Pool) []string {
 		}
 	}
 	cancelled := place("cancelled")
-	_, err = w.Advance(ctx, cancelled, db.CancelByCustomer("customer", "", time.Now()))
+	_, err = w.Advance(ctx, cancelled, db.CancelByCustomer("customer", ""))
 	must(err)
 	_, err = w.Current(ctx, ref)
 	must(err)

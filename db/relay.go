@@ -25,7 +25,7 @@ const (
 	toldPerPayload = 190
 
 	// historyEvery and historyOverlap govern the reader that finds what no notification told. Rows are
-	// stamped before they are committed: the overlap covers the longest flush but for one that hangs.
+	// stamped in the flush that commits them: the overlap covers the longest one but for one that hangs.
 	historyEvery   = time.Second
 	historyOverlap = 3 * time.Second
 	// lostOverlap covers a flush that lost its commit's answer only after flushTimeout. For so long its process

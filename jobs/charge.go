@@ -129,7 +129,7 @@ func (c *Client) askProvider(ctx context.Context, charge *db.Charge) (db.Charged
 
 func (c *Client) settle(ctx context.Context, charge *db.Charge, said db.Charged) error {
 	said.Attempt = charge.Attempt
-	_, err := c.orders.Settle(ctx, charge.OrderRef, db.Settle(said, time.Now()))
+	_, err := c.orders.Settle(ctx, charge.OrderRef, db.Settle(said))
 	return err
 }
 

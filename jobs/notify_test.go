@@ -42,7 +42,7 @@ func TestNotificationKinds(t *testing.T) {
 
 	expired := s.place(t, "tok_declined", everywhere)
 	s.await(t, expired.Ref(), within, func(o *db.Order) bool { return o.Status == db.PaymentFailed })
-	if _, err := s.orders.Advance(t.Context(), expired.Ref(), db.Expire(time.Now().Add(time.Hour), time.Now())); err != nil {
+	if _, err := s.orders.Advance(t.Context(), expired.Ref(), db.Expire(time.Now().Add(time.Hour))); err != nil {
 		t.Fatal(err)
 	}
 	s.notified(t)

@@ -112,6 +112,6 @@ func (w *refundWorker) Work(ctx context.Context, job *river.Job[refundArgs]) err
 	if err := w.client.provider.Refund(patience, "refund-"+charge.Key(), charge.Key(), charge.Amount); err != nil {
 		return err
 	}
-	_, err = w.client.orders.Settle(ctx, charge.OrderRef, db.RefundDone(time.Now()))
+	_, err = w.client.orders.Settle(ctx, charge.OrderRef, db.RefundDone())
 	return err
 }

@@ -98,13 +98,12 @@ type expireWorker struct {
 }
 
 func (w *expireWorker) Work(ctx context.Context, _ *river.Job[expireArgs]) error {
-	now := time.Now()
-	cutoff := now.Add(-w.client.config.ExpireAfter)
+	cutoff := time.Now().Add(-w.client.config.ExpireAfter)
 	overdue, err := db.Overdue(ctx, w.client.pool, cutoff, []db.Status{db.PaymentPending, db.PaymentFailed}, bite)
 	if err != nil {
 		return err
 	}
-	return w.client.advanceAll(ctx, overdue, db.Expire(cutoff, now))
+	return w.client.advanceAll(ctx, overdue, db.Expire(cutoff))
 }
 
 type abandonArgs struct{}
@@ -119,13 +118,12 @@ type abandonWorker struct {
 }
 
 func (w *abandonWorker) Work(ctx context.Context, _ *river.Job[abandonArgs]) error {
-	now := time.Now()
-	cutoff := now.Add(-w.client.config.AbandonAfter)
+	cutoff := time.Now().Add(-w.client.config.AbandonAfter)
 	uncollected, err := db.Overdue(ctx, w.client.pool, cutoff, []db.Status{db.Ready}, bite)
 	if err != nil {
 		return err
 	}
-	return w.client.advanceAll(ctx, uncollected, db.Abandon(cutoff, now))
+	return w.client.advanceAll(ctx, uncollected, db.Abandon(cutoff))
 }
 
 // advanceAll moves the orders through group commit; one that fails does not stop the others.

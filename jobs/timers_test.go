@@ -20,7 +20,7 @@ func (s *shop) forgotten(t *testing.T, token string) *db.Order {
 
 func (s *shop) cancelled(t *testing.T, o *db.Order) *db.Order {
 	t.Helper()
-	o, err := s.orders.Advance(t.Context(), o.Ref(), db.CancelByCustomer("customer", "", time.Now()))
+	o, err := s.orders.Advance(t.Context(), o.Ref(), db.CancelByCustomer("customer", ""))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +109,7 @@ func TestSweep(t *testing.T) {
 		"unknown": {func(s *shop, t *testing.T) *db.Order {
 			o := s.forgotten(t, "tok_visa")
 			s.chargeUnseen(t, o)
-			settled, err := s.mute().orders.Settle(t.Context(), o.Ref(), db.Settle(db.Charged{Attempt: 1, Status: db.Unknown}, time.Now()))
+			settled, err := s.mute().orders.Settle(t.Context(), o.Ref(), db.Settle(db.Charged{Attempt: 1, Status: db.Unknown}))
 			if err != nil || settled.Payment.Status != db.Unknown {
 				t.Fatal(settled, err)
 			}

@@ -4,28 +4,18 @@ import { Problem, call } from './api.js';
 import { sums } from './basket_panel.js';
 import { unitWords } from './choices.js';
 import { closable, fill, h, one, say } from './dom.js';
-import { forget, keep, kept } from './keep.js';
+import { forget } from './keep.js';
 import { follow } from './live.js';
 import { money } from './money.js';
+import { takeToken, tokenName } from './order_token.js';
 import { cancellable, moneyWords, news, over, steps } from './order_words.js';
 import { offer } from './preferences.js';
 
 const { store, order: id } = document.body.dataset;
 const path = `/v1/stores/${store}/orders/${id}`;
-const token = takeToken();
+const token = takeToken(id);
 let shown;
 let stream;
-
-// The token arrives in the fragment, which no server sees, and leaves the address at once.
-function takeToken() {
-  const name = `frenchpress.token.${id}`;
-  const given = new URLSearchParams(location.hash.slice(1)).get('token');
-  if (given) {
-    keep(name, given);
-    history.replaceState(null, '', location.pathname);
-  }
-  return given ?? kept(name);
-}
 
 function show(order) {
   lost(false);
@@ -138,7 +128,8 @@ function lines(order) {
       h('span', { class: 'line-price' }, money(line.total)),
       optionWords(line) && h('span', { class: 'line-options' }, optionWords(line)),
       line.note && h('span', { class: 'line-note' }, `“${line.note}”`)))),
-    h('dl', { class: 'sums' }, sums(order)));
+    h('dl', { class: 'sums' }, sums(order)),
+    order.payment.captured > 0 && h('p', { class: 'receipt-acts' }, h('a', { href: `/${store}/orders/${id}/receipt` }, 'Receipt')));
 }
 
 const optionWords = (line) => [line.size_name ?? line.size, ...line.options.map((option) => unitWords(option.name, option.units))].filter(Boolean).join(', ');
@@ -158,7 +149,7 @@ function stranger(words) {
 
 function refused(problem) {
   if (problem.status === 404) return stranger('There is no such order here.');
-  forget(`frenchpress.token.${id}`);
+  forget(tokenName(id));
   stranger('The link does not open it. Use the one you got when you ordered, on the device you ordered with.');
 }
 

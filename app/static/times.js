@@ -6,6 +6,8 @@ const secondsForm = new Intl.DateTimeFormat('en-GB', { timeZone, hour: '2-digit'
 const dayForm = new Intl.DateTimeFormat('en-CA', { timeZone, year: 'numeric', month: '2-digit', day: '2-digit' });
 const weekdayForm = new Intl.DateTimeFormat('en-US', { timeZone, weekday: 'short' });
 
+const longForm = new Intl.DateTimeFormat('en-US', { timeZone, year: 'numeric', month: 'long', day: 'numeric' });
+
 export const MINUTE = 60_000;
 export const DAY = 24 * 60 * MINUTE;
 
@@ -17,6 +19,9 @@ export const seconds = (at) => secondsForm.format(new Date(at));
 
 /** localDay is the date at the store: 2026-11-23. */
 export const localDay = (at) => dayForm.format(new Date(at));
+
+/** longDay is the date at the store as people write it: November 23, 2026. */
+export const longDay = (at) => longForm.format(new Date(at));
 
 /** moment is a time of day with as much of the date as is needed. */
 export function moment(at, now = Date.now()) {

@@ -1,0 +1,50 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/chromedp/cdproto/emulation"
+)
+
+// browseReceipt orders, keeps the receipt, and looks at it again when the money has gone back.
+func browseReceipt(t *testing.T, b *browser) {
+	s := openShop(t)
+	customer := b.tab(t, s, phone)
+	body := latte(object{"tip": 150})
+	body["lines"] = []object{
+		{"item": "latte", "size": "large", "options": []object{{"id": "oat", "units": 1}, {"id": "shot", "units": 2}}, "quantity": 2},
+		{"item": "croissant", "quantity": 1},
+	}
+	o := s.place(t, body, "Prefer: wait=10").wants(t, 201).order(t)
+	customer.open("/" + testStore + "/orders/" + o.ID + "#token=" + o.Token)
+	customer.tap("#order-lines a", "Receipt")
+
+	customer.sees(".facts", "Reference "+o.ID)
+	customer.sees("#money", "Paid by card "+money(o.Total, "USD"))
+	said := customer.text("#receipt")
+	for _, words := range []string{
+		"Latte, Large", "Oat milk", "2 × Extra shot", "2 at ", "Croissant", "Subtotal " + money(o.Subtotal, "USD"),
+		"Tax " + money(o.Tax, "USD"), "Tip $1.50", "Total " + money(o.Total, "USD"),
+	} {
+		if !strings.Contains(said, words) {
+			t.Errorf("the receipt says %q without %q", said, words)
+		}
+	}
+	s.cancel(t, o).wants(t, 200)
+	becomes(t, patience, "the money goes back", func() bool {
+		return s.call(t, "GET", o.path(), o.Token, nil).order(t).Payment.Status == "refunded"
+	})
+	customer.open("/" + testStore + "/orders/" + o.ID + "/receipt")
+	customer.sees("#money", "Refunded −"+money(o.Total, "USD"))
+	customer.sees("#money", "Kept $0.00")
+
+	customer.sees("#print", "Print it")
+	invoke(customer, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Media: "print"})
+	customer.misses("#print", "")
+	invoke(customer, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{})
+
+	stranger := b.tab(t, s, desktop)
+	stranger.open("/" + testStore + "/orders/" + o.ID + "/receipt")
+	stranger.sees(".news", "No receipt to show")
+}

@@ -1,0 +1,60 @@
+// A receipt: what was ordered, what it cost, and where the money went, to keep or to print.
+import { call } from './api.js';
+import { sums } from './basket_panel.js';
+import { unitWords } from './choices.js';
+import { fill, h, one } from './dom.js';
+import { money } from './money.js';
+import { moneyWords } from './order_words.js';
+import { takeToken } from './order_token.js';
+import { clock, longDay } from './times.js';
+
+const { store, order: id } = document.body.dataset;
+const body = one('#receipt-body');
+
+function show(order) {
+  fill(body,
+    h('dl', { class: 'facts' },
+      fact('Receipt for order', String(order.number)),
+      fact('Ordered', `${longDay(order.placed_at)}, ${clock(order.placed_at)}`),
+      fact('For', order.customer.name),
+      fact('Reference', order.id)),
+    h('ul', { class: 'lines' }, order.lines.map(line)),
+    h('dl', { class: 'sums' }, sums(order)),
+    h('dl', { class: 'sums', id: 'money' }, moneyRows(order.payment)),
+    order.payment.status !== 'captured' && h('p', { class: 'news-more' }, moneyWords(order)));
+  document.title = `Receipt ${order.number}`;
+  one('#print').hidden = false;
+}
+
+const fact = (name, words) => h('div', null, h('dt', null, name), h('dd', null, words));
+
+function line(line) {
+  return h('li', { class: 'line' },
+    h('span', { class: 'line-name' }, [line.name, line.size_name ?? line.size].filter(Boolean).join(', ')),
+    h('span', { class: 'line-price' }, money(line.total)),
+    line.quantity > 1 && h('span', { class: 'line-options' }, `${line.quantity} at ${money(line.unit_price)} each`),
+    line.options.map((option) => h('span', { class: 'line-options' },
+      unitWords(option.name, option.units), option.charged_units * option.unit_price > 0 && ` +${money(option.charged_units * option.unit_price)}`)));
+}
+
+// moneyRows are what was taken and what went back, which the sums above cannot tell.
+function moneyRows({ method, captured, refunded }) {
+  if (captured === 0) return [fact('Paid', money(0))];
+  return [
+    fact(method === 'card' ? 'Paid by card' : 'Paid at the counter', money(captured)),
+    refunded > 0 && fact('Refunded', money(-refunded)),
+    refunded > 0 && h('div', { class: 'total' }, h('dt', null, 'Kept'), h('dd', null, money(captured - refunded))),
+  ];
+}
+
+function refuse(problem) {
+  const words = problem.status === 401 || problem.status === 403
+    ? 'It opens on the device that ordered, once the order has been looked at there.'
+    : 'We cannot reach the shop. Please load this page again.';
+  fill(body, h('p', { class: 'news' }, 'No receipt to show'), h('p', { class: 'news-more' }, words));
+}
+
+one('#print').addEventListener('click', () => print());
+const token = takeToken(id);
+const asked = token ? call('GET', `/v1/stores/${store}/orders/${id}`, { token }) : Promise.reject({ status: 401 });
+asked.then(show, refuse).finally(() => one('#receipt').removeAttribute('aria-busy'));
