@@ -19,7 +19,7 @@ func TestTooManyAtOnce(t *testing.T) {
 	if _, err := held.Exec(t.Context(), `lock table order_counters in exclusive mode`); err != nil {
 		t.Fatal(err)
 	}
-	const asked = 1400
+	const asked = 2500
 	came := make(chan []answer, 1)
 	go func() { came <- together(t, asked, func(int) answer { return s.place(t, atCounter()) }) }()
 	becomes(t, 8*time.Second, "no room is left", s.api.orders.Overloaded)
@@ -43,7 +43,7 @@ func TestTooManyAtOnce(t *testing.T) {
 			t.Fatalf("%d %s", a.StatusCode, a.body)
 		}
 	}
-	if placed < 1024 || placed == asked || s.orderCount(t) != placed {
+	if placed < 2048 || placed == asked || s.orderCount(t) != placed {
 		t.Errorf("%d of %d placed, %d orders are there", placed, asked, s.orderCount(t))
 	}
 	s.place(t, atCounter()).wants(t, 201)

@@ -15,8 +15,8 @@ import (
 
 const (
 	// hubRecent is how many orders' newest versions the hub remembers, so as not to hand out one twice.
-	// At 1,000 orders a second it is a minute, far more than the overlap of the history reader.
-	hubRecent = 1 << 16
+	// At 1,000 orders a second it is half a minute, far more than the overlap of the history reader.
+	hubRecent = 1 << 15
 	// hubNewest is how many orders that are still open the hub remembers whole, so that a change or a watcher
 	// need not read them again: 3 KB each, and a few seconds of a record day. Of more lines than rememberedLines
 	// it remembers none: a customer could fill the memory with them.
