@@ -11,12 +11,12 @@ import (
 type reusedConns struct {
 	conns chan net.Conn
 	open  context.Context // ends with the listener
-	close context.CancelFunc
+	end   context.CancelFunc
 }
 
 func newReusedConns() *reusedConns {
-	open, close := context.WithCancel(context.Background())
-	return &reusedConns{make(chan net.Conn), open, close}
+	open, end := context.WithCancel(context.Background())
+	return &reusedConns{make(chan net.Conn), open, end}
 }
 
 // giveBack waits for the next request, as long as any connection may be idle, and hands the connection over with the
@@ -65,7 +65,7 @@ func (r *reusedConns) Accept() (net.Conn, error) {
 
 // Close makes the listener refuse what is given back from now on, and closes what waits for a request.
 func (r *reusedConns) Close() error {
-	r.close()
+	r.end()
 	return nil
 }
 
