@@ -328,7 +328,7 @@ func TestMenuSoldOut(t *testing.T) {
 		{"available", "item", "croissant", at(30 * time.Minute), "applied", true},
 		{"sold_out", "item", "croissant", at(45 * time.Minute), "superseded", true},
 		{"sold_out", "item", "croissant", at(-time.Hour), "applied", false}, // a clock that is fast counts as now
-		{"available", "item", "croissant", at(-time.Second), "applied", true},
+		{"available", "item", "croissant", at(-time.Hour), "applied", true},
 		{"sold_out", "option", "oat", at(time.Minute), "applied", false},
 		{"available", "option", "oat", at(time.Hour), "superseded", false},
 		{"available", "option", "oat", at(0), "applied", true},
