@@ -139,18 +139,7 @@ func TestBadQueries(t *testing.T) {
 // dialled sends bytes as they are, and reads the answer if there is one.
 func (s *shop) dialled(t *testing.T, request string) (*http.Response, string) {
 	t.Helper()
-	at, err := url.Parse(s.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", at.Host)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = conn.Close() }()
-	if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
-		t.Fatal(err)
-	}
+	conn := s.dial(t, 10*time.Second)
 	if _, err := io.WriteString(conn, request); err != nil {
 		t.Fatal(err)
 	}

@@ -130,17 +130,24 @@ func TestHandshakeRefusals(t *testing.T) {
 	}
 }
 
-// connected sends requests over one connection, as they are.
-func (s *shop) connected(t *testing.T) func(request string) *http.Response {
+// dial is a bare connection to the shop, for so long at most. It ends with the test.
+func (s *shop) dial(t *testing.T, patience time.Duration) net.Conn {
 	t.Helper()
 	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", strings.TrimPrefix(s.URL, "http://"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	if err := conn.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
 	}
+	return conn
+}
+
+// connected sends requests over one connection, as they are.
+func (s *shop) connected(t *testing.T) func(request string) *http.Response {
+	t.Helper()
+	conn := s.dial(t, 30*time.Second)
 	return func(request string) *http.Response {
 		t.Helper()
 		if _, err := conn.Write([]byte(request)); err != nil {

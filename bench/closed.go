@@ -10,6 +10,15 @@ import (
 // more than one that works.
 const faultPause = 100 * time.Millisecond
 
+// drive serves customers at the settings' rate, or keeps so many busy instead if there are clients.
+func (s *Settings) drive(ctx context.Context, l *Load, clients int, serve func(Arrival) error) {
+	if clients > 0 {
+		l.RunClosed(ctx, clients, s.Duration, serve)
+	} else {
+		l.Run(ctx, arrivals(s.phases(), s.random()), serve)
+	}
+}
+
 // RunClosed keeps so many customers busy until the time is over, the next one of each starting when one ends: what a
 // target does when it is never idle. Latencies of a closed loop say little, because a slow answer delays the next
 // question.

@@ -23,11 +23,7 @@ type lifecycleRun struct {
 // Run puts a constant rate of whole orders on the target, or as many as it can finish.
 func (s *lifecycleRun) Run(ctx context.Context) error {
 	return s.lifecycles(ctx, "lifecycle", s, func(l *Load) {
-		if s.Clients > 0 {
-			l.RunClosed(ctx, s.Clients, s.Duration, l.lifecycle)
-		} else {
-			l.Run(ctx, arrivals(s.phases(), s.random()), l.lifecycle)
-		}
+		s.drive(ctx, l, s.Clients, l.lifecycle)
 	})
 }
 

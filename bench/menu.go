@@ -33,11 +33,7 @@ func (s *menuRun) Run(ctx context.Context) error {
 		defer func() { l.Pool.Put(c) }()
 		return l.browse(c, a.Store, a.At, rand.Float64() < s.Conditional)
 	}
-	if s.Clients > 0 {
-		l.RunClosed(ctx, s.Clients, s.Duration, read)
-	} else {
-		l.Run(ctx, arrivals(s.phases(), s.random()), read)
-	}
+	s.drive(ctx, l, s.Clients, read)
 	return s.finish(l, l.report("menu"), s)
 }
 

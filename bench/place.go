@@ -19,11 +19,7 @@ func (s *placeRun) Run(ctx context.Context) error {
 	if err := l.quoteAll(); err != nil {
 		return err
 	}
-	if s.Clients > 0 {
-		l.RunClosed(ctx, s.Clients, s.Duration, l.place)
-	} else {
-		l.Run(ctx, arrivals(s.phases(), s.random()), l.place)
-	}
+	s.drive(ctx, l, s.Clients, l.place)
 	r := l.report("place")
 	r.ReadBack = l.readBack("placed")
 	return s.finish(l, r, s)

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -82,17 +83,14 @@ func every(ctx context.Context, pause time.Duration, what string, fn func(contex
 func (h *Hub) tell(ctx context.Context) error {
 	h.mu.Lock()
 	told := h.told
-	all := told
 	h.told = nil
 	h.mu.Unlock()
 	if len(told) == 0 {
 		return nil
 	}
 	payloads := make([]string, 0, len(told)/toldPerPayload+1)
-	for len(told) > 0 {
-		n := min(len(told), toldPerPayload)
-		payloads = append(payloads, encodeRefs(h.origin, told[:n]))
-		told = told[n:]
+	for refs := range slices.Chunk(told, toldPerPayload) {
+		payloads = append(payloads, encodeRefs(h.origin, refs))
 	}
 	ctx, cancel := context.WithTimeout(ctx, historyEvery)
 	defer cancel()
@@ -100,7 +98,7 @@ func (h *Hub) tell(ctx context.Context) error {
 	if err != nil {
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		h.told = append(all, h.told...)[:min(len(all)+len(h.told), toldMax)]
+		h.told = append(told, h.told...)[:min(len(told)+len(h.told), toldMax)]
 	}
 	return err
 }
