@@ -9,10 +9,8 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
-	"os"
 	"os/exec"
 	"slices"
-	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -37,13 +35,7 @@ const (
 // minute to be sure that nobody is about to charge them.
 func TestKilled(t *testing.T) {
 	t.Parallel()
-	kills := killsByDefault
-	if asked := os.Getenv("FRENCHPRESS_KILLS"); asked != "" {
-		var err error
-		if kills, err = strconv.Atoi(asked); err != nil {
-			t.Fatal(err)
-		}
-	}
+	kills := dbtest.Count(t, "FRENCHPRESS_KILLS", killsByDefault)
 	v := &victim{databaseURL: dbtest.URL(t), port: freePort(t)}
 	t.Cleanup(v.kill)
 	v.start(t)

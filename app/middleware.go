@@ -89,7 +89,7 @@ func (a *API) logRequest(c echo.Context, r *request) {
 	level := slog.LevelDebug
 	switch {
 	case errors.Is(c.Request().Context().Err(), context.Canceled): // the caller went away, nobody heard the answer
-	case errors.Is(r.err, db.ErrOverloaded):
+	case errors.Is(r.err, db.ErrOverloaded) && !errors.Is(r.err, db.ErrRace):
 		a.shed.note(a.log)
 	case status == http.StatusServiceUnavailable:
 		level = slog.LevelWarn

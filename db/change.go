@@ -205,7 +205,7 @@ func (o *Orders) writeMoves(ctx context.Context, tx pgx.Tx, work []*changing) er
 	sent := tx.SendBatch(ctx, batch)
 	tag, err := sent.Exec()
 	if err == nil && int(tag.RowsAffected()) != len(orders.ids) {
-		err = fmt.Errorf("%d of %d locked orders moved: %w", tag.RowsAffected(), len(orders.ids), errRace)
+		err = fmt.Errorf("%d of %d locked orders moved: %w", tag.RowsAffected(), len(orders.ids), ErrRace)
 	}
 	return errors.Join(err, sent.Close())
 }

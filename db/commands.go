@@ -286,7 +286,7 @@ func (r *commandRows) insert(ctx context.Context, tx pgx.Tx) error {
     on conflict do nothing`,
 		r.stores, r.ids, r.by, r.seqs, r.types, r.hashes, r.orders, r.results, r.reasons, r.holders, r.occurred)
 	if err == nil && int(tag.RowsAffected()) != len(r.ids) {
-		err = fmt.Errorf("a command was answered elsewhere: %w", errRace)
+		err = fmt.Errorf("a command was answered elsewhere: %w", ErrRace)
 	}
 	return err
 }

@@ -36,8 +36,9 @@ var (
 	// ErrCommitUnknown says that the answer to a COMMIT was lost: the work is done whole or not at all.
 	ErrCommitUnknown = errors.New("the answer to a commit was lost")
 
-	// errRace asks for the whole flush again; who loses every time is told to come back.
-	errRace = fmt.Errorf("%w: another process wrote in between", ErrOverloaded)
+	// ErrRace asks for the whole flush again; who loses every time is told to come back, which is one way of being
+	// ErrOverloaded.
+	ErrRace = fmt.Errorf("%w: another process wrote in between", ErrOverloaded)
 	// errPanic is a flush that panicked: a defect, which must not take the other orders along.
 	errPanic = errors.New("panic in a flush")
 )
@@ -256,7 +257,7 @@ func (g *Group[K, Q, A]) flushSafely(ctx context.Context, requests []Q) (results
 func lostRace(err error) bool {
 	var refused *pgconn.PgError
 	if !errors.As(err, &refused) {
-		return errors.Is(err, errRace)
+		return errors.Is(err, ErrRace)
 	}
 	return refused.Code == "40P01" || refused.Code == "40001"
 }

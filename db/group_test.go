@@ -199,7 +199,7 @@ func TestGroupIsolatesAFault(t *testing.T) {
 		"a refused statement": func() error { return fmt.Errorf("insert: %w", errRefused) },
 		"a panic":             func() error { panic("of this test") },
 		"a broken connection": func() error { return errBroken }, // before its COMMIT, which undoes all of it
-		"a lost race":         func() error { return errRace },
+		"a lost race":         func() error { return ErrRace },
 		"a deadlock":          func() error { return errDeadlock },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -248,7 +248,7 @@ func TestGroupSaysThatItPanicked(t *testing.T) {
 
 func TestGroupTriesALostRaceAgain(t *testing.T) {
 	t.Parallel()
-	for name, lost := range map[string]error{"deadlock": errDeadlock, "serialization": errSerial, "another process": errRace} {
+	for name, lost := range map[string]error{"deadlock": errDeadlock, "serialization": errSerial, "another process": ErrRace} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, 0, func(t *testing.T, p *probe) {
 				all := []*asked{p.ask(0, 0), p.ask(1, 1), p.ask(2, 2)}

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -29,19 +27,6 @@ const (
 	slotPlaces    = 5
 )
 
-func histories(t *testing.T) int {
-	t.Helper()
-	text, told := os.LookupEnv("FRENCHPRESS_HISTORIES")
-	if !told {
-		return linearUsual
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil || n < 1 {
-		t.Fatalf("FRENCHPRESS_HISTORIES is %q", text)
-	}
-	return n
-}
-
 // checkHistories has clients carry out operations and looks for an order of each history that the model allows. begin
 // makes what a history is of, and gives a client: a function that carries out its next operation.
 func checkHistories(t *testing.T, model porcupine.Model, begin func(history int) func(client int, random *rand.Rand) (input, output any)) {
@@ -50,7 +35,7 @@ func checkHistories(t *testing.T, model porcupine.Model, begin func(history int)
 	t.Logf("seed %d", seed)
 	var running sync.WaitGroup
 	places := make(chan struct{}, linearAtOnce)
-	for history := range histories(t) {
+	for history := range dbtest.Count(t, "FRENCHPRESS_HISTORIES", linearUsual) {
 		places <- struct{}{}
 		running.Go(func() {
 			defer func() { <-places }()

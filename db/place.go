@@ -149,7 +149,7 @@ func claimKeys(ctx context.Context, tx pgx.Tx, work []*placing) (map[int32]write
 			continue
 		}
 		if p.replay = replays[p.keyID()]; p.replay == nil {
-			return nil, fmt.Errorf("key of store %d vanished: %w", p.Order.StoreID, errRace)
+			return nil, fmt.Errorf("key of store %d vanished: %w", p.Order.StoreID, ErrRace)
 		}
 		if !bytes.Equal(p.replay.BodyHash, p.BodyHash) {
 			p.replay, p.err = nil, ErrKeyReused

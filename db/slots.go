@@ -226,7 +226,7 @@ func refuseFull(ctx context.Context, tx pgx.Tx, refused []*placing, settings map
 			}
 		}
 		if !p.Asked && told[id].Extra != nil {
-			return fmt.Errorf("the slots seen free are gone: %w", errRace)
+			return fmt.Errorf("the slots seen free are gone: %w", ErrRace)
 		}
 		p.err = told[id]
 	}

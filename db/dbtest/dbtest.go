@@ -271,3 +271,17 @@ func removeAbandoned(ctx context.Context, place string) {
 		server.Close()
 	}
 }
+
+// Count is how many times a test does what it does: usual, or what a variable of the environment asks for, at least 1.
+func Count(t testing.TB, variable string, usual int) int {
+	t.Helper()
+	text, told := os.LookupEnv(variable)
+	if !told {
+		return usual
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		t.Fatalf("%s is %q, not a number from 1", variable, text)
+	}
+	return n
+}
