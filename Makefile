@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test lint build fuzz benchmark bench clean
+.PHONY: help run test lint build fuzz benchmark bench chaos clean
 
 VERSION = $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 LINTER_VERSION := v2.15.0
@@ -13,10 +13,11 @@ run: ## Start the shop, its board and its own database
 	@.ci/setup $(if $(DATABASE_URL),,postgres)
 	@CGO_ENABLED=0 go run ./app
 
-test: ## Run all tests, those in the browser included
+test: build ## Run all tests, those in the browser and two minutes of chaos included
 	@.ci/setup postgres chromium cc
 	go test -race -shuffle=on -timeout=10m ./...
 	cd bench && go test -race -shuffle=on -timeout=5m ./...
+	cd bench && go run . chaos --short
 
 lint: $(LINTER) ## Look for faults without running anything (slow the first time)
 	go vet ./...
@@ -47,6 +48,10 @@ benchmark: ## Run the Go benchmarks
 bench: build ## Measure a chain's record day for half an hour, and write the README's table
 	@.ci/setup postgres
 	cd bench && go run . suite
+
+chaos: build ## Break everything several hundred times, for an hour, and write the README's table of it
+	@.ci/setup postgres
+	cd bench && go run . chaos --json ../docs/bench/chaos.json --readme ../README.md
 
 clean: ## Remove what build made
 	rm -rf bin

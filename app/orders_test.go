@@ -230,7 +230,7 @@ func TestPausedAtOnce(t *testing.T) {
 	}
 	s.commands(t, board, command("pause", object{"until": time.Now().Add(time.Second).UTC().Format(time.RFC3339Nano)}))
 	s.place(t, latte(nil)).wantsProblem(t, 409, "store_paused")
-	becomes(t, 3*time.Second, "the pause is over", func() bool { return s.place(t, latte(nil)).StatusCode == http.StatusAccepted })
+	becomes(t, patience, "the pause is over", func() bool { return s.place(t, latte(nil)).StatusCode == http.StatusAccepted })
 }
 
 func TestPickupAt(t *testing.T) {

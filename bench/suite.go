@@ -92,7 +92,7 @@ func (s *suiteRun) check() error {
 			return fmt.Errorf("there is no %q", name)
 		}
 	}
-	if _, err := readTable(s.Readme); err != nil {
+	if _, err := readTable(s.Readme, benchMarks); err != nil {
 		return err
 	}
 	server, err := filepath.Abs(s.Server)
@@ -134,7 +134,7 @@ func (b *bench) writeReadme(ctx context.Context) error {
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return nil
 	}
-	return writeTable(b.Readme, b.results.markdown())
+	return writeTable(b.Readme, benchMarks, b.results.markdown())
 }
 
 // lasts is how long a run goes on.

@@ -102,29 +102,28 @@ func cell(text string) string {
 	return strings.NewReplacer("|", `\|`, "\n", " ", "<", "&lt;").Replace(text)
 }
 
-// The marks in the README that the table stands between.
-const (
-	tableBegin = "<!-- bench:begin -->"
-	tableEnd   = "<!-- bench:end -->"
-)
+// marks are what a table stands between in the README.
+type marks struct{ begin, end string }
+
+var benchMarks = marks{"<!-- bench:begin -->", "<!-- bench:end -->"}
 
 // readTable splits a file at its marks.
-func readTable(path string) (parts [2]string, err error) {
+func readTable(path string, m marks) (parts [2]string, err error) {
 	raw, err := os.ReadFile(path)
 	if err != nil {
 		return parts, err
 	}
-	before, rest, begins := strings.Cut(string(raw), tableBegin)
-	_, after, ends := strings.Cut(rest, tableEnd)
+	before, rest, begins := strings.Cut(string(raw), m.begin)
+	_, after, ends := strings.Cut(rest, m.end)
 	if !begins || !ends {
-		return parts, errors.New(path + " lacks the marks " + tableBegin + " and " + tableEnd)
+		return parts, errors.New(path + " lacks the marks " + m.begin + " and " + m.end)
 	}
-	return [2]string{before + tableBegin, tableEnd + after}, nil
+	return [2]string{before + m.begin, m.end + after}, nil
 }
 
 // writeTable puts a table between the marks of a file.
-func writeTable(path, table string) error {
-	parts, err := readTable(path)
+func writeTable(path string, m marks, table string) error {
+	parts, err := readTable(path, m)
 	if err != nil {
 		return err
 	}

@@ -13,18 +13,18 @@ import (
 func TestTableStandsBetweenItsMarks(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "README.md")
-	if err := os.WriteFile(path, []byte("before\n"+tableBegin+"\nold\n"+tableEnd+"\nafter\n"), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte("before\n"+benchMarks.begin+"\nold\n"+benchMarks.end+"\nafter\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 { // writing it again changes nothing
-		if err := writeTable(path, "new\n"); err != nil {
+		if err := writeTable(path, benchMarks, "new\n"); err != nil {
 			t.Fatal(err)
 		}
 		raw, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if want := "before\n" + tableBegin + "\nnew\n" + tableEnd + "\nafter\n"; string(raw) != want {
+		if want := "before\n" + benchMarks.begin + "\nnew\n" + benchMarks.end + "\nafter\n"; string(raw) != want {
 			t.Fatalf("got %q, want %q", raw, want)
 		}
 	}
@@ -32,12 +32,12 @@ func TestTableStandsBetweenItsMarks(t *testing.T) {
 
 func TestTableWantsItsMarks(t *testing.T) {
 	t.Parallel()
-	for _, content := range []string{"", tableBegin, tableEnd, tableEnd + tableBegin} {
+	for _, content := range []string{"", benchMarks.begin, benchMarks.end, benchMarks.end + benchMarks.begin} {
 		path := filepath.Join(t.TempDir(), "README.md")
 		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if err := writeTable(path, "new\n"); err == nil {
+		if err := writeTable(path, benchMarks, "new\n"); err == nil {
 			t.Errorf("a table was written to %q", content)
 		}
 		if raw, err := os.ReadFile(path); err != nil || string(raw) != content {

@@ -62,7 +62,7 @@ func (n Notification) obstacle(ctx context.Context, tx pgx.Tx) (string, error) {
            coalesce(max(status) filter (where kind = $3), ''),
            coalesce(max(status) filter (where kind = 'order_confirmed'), ''),
            coalesce(max(status) filter (where kind = 'order_ready'), ''),
-           coalesce(max(claimed_at), now())
+           coalesce(max(claimed_at) filter (where status = 'sending'), now())
     from notifications
     where store_id = $1 and subject = $2 and channel = $4`, n.StoreID, n.Subject, n.Kind, n.Channel, n.Address).
 		Scan(&allowed, &own, &confirmed, &ready, &since)

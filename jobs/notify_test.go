@@ -283,6 +283,11 @@ func TestLostClaim(t *testing.T) {
 	if _, err := s.pool.Exec(t.Context(), `update notifications set claimed_at = now() - interval '2 minutes' where subject = $1`, o.ID); err != nil {
 		t.Fatal(err)
 	}
+	// What is sent about the same order meanwhile says nothing about the lost one.
+	if _, err := s.pool.Exec(t.Context(), `insert into notifications (store_id, subject, kind, channel, status) values ($1, $2, 'order_ready', 'email', 'sent')`,
+		o.StoreID, o.ID); err != nil {
+		t.Fatal(err)
+	}
 	for range 3 {
 		s.notify(t, "order_confirmed", o)
 	}

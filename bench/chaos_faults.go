@@ -1,0 +1,176 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+)
+
+// chaosFault is something that breaks. The function breaks it and makes it whole again; that everything serves
+// afterwards is looked at for all of them alike.
+type chaosFault struct {
+	name        string
+	processes   int // of the shop, 0: either
+	short, long int // how often
+	run         func(*chaos, context.Context, *rand.Rand) error
+}
+
+var chaosFaults = []chaosFault{
+	{"kill -9 of the only process", 1, 4, 100, (*chaos).killShop},
+	{"kill -9 of one of two processes, or both", 2, 4, 100, (*chaos).killShop},
+	{"PostgreSQL: kill -9", 0, 2, 50, (*chaos).killPostgres},
+	{"PostgreSQL: immediate stop", 0, 1, 20, (*chaos).stopPostgres},
+	{"PostgreSQL: SIGSTOP for 10 s", 0, 1, 20, (*chaos).stallPostgres},
+	{"notification connections cut", 0, 3, 100, (*chaos).cutListeners},
+	{"shop to database: latency", 0, 1, 10, spoilDatabase("latency")},
+	{"shop to database: reset", 0, 1, 10, spoilDatabase("reset")},
+	{"shop to database: black hole for 30 s (short form 6 s)", 0, 1, 10, spoilDatabase("black hole")},
+	{"clients to shop: latency", 0, 1, 10, spoilShop("latency")},
+	{"clients to shop: reset", 0, 1, 10, spoilShop("reset")},
+	{"clients to shop: black hole for 30 s (short form 6 s)", 0, 1, 10, spoilShop("black hole")},
+	{"poison jobs, seven kinds", 0, 2, 20, (*chaos).poisonJobs},
+}
+
+const (
+	stallFor     = 10 * time.Second
+	latencyFor   = 2 * time.Second
+	holeFor      = 30 * time.Second
+	holeForShort = 6 * time.Second
+	downMost     = 1500 * time.Millisecond // between a kill and the next start
+)
+
+// down is how long something stays dead.
+func down(random *rand.Rand) time.Duration { return time.Duration(random.Int64N(int64(downMost))) }
+
+// killShop kills a process of the shop, or all of them at once.
+func (c *chaos) killShop(ctx context.Context, random *rand.Rand) error {
+	dying := []*counter{c.counters[random.IntN(len(c.counters))]}
+	if random.IntN(3) == 0 {
+		dying = slices.Clone(c.counters)
+	}
+	for _, s := range dying {
+		if err := s.process.kill(); err != nil {
+			return err
+		}
+	}
+	if err := pause(ctx, down(random)/3); err != nil {
+		return err
+	}
+	for _, s := range dying {
+		if err := s.start(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *chaos) killPostgres(ctx context.Context, random *rand.Rand) error {
+	return c.revivePostgres(ctx, random, c.postgres.kill())
+}
+
+func (c *chaos) stopPostgres(ctx context.Context, random *rand.Rand) error {
+	return c.revivePostgres(ctx, random, c.postgres.stopAtOnce())
+}
+
+func (c *chaos) revivePostgres(ctx context.Context, random *rand.Rand, ended error) error {
+	if ended != nil {
+		return ended
+	}
+	if err := pause(ctx, down(random)); err != nil {
+		return err
+	}
+	return c.postgres.start(ctx)
+}
+
+func (c *chaos) stallPostgres(ctx context.Context, _ *rand.Rand) error {
+	return c.postgres.stall(ctx, stallFor)
+}
+
+func (c *chaos) cutListeners(ctx context.Context, _ *rand.Rand) error {
+	cut, err := c.postgres.cutListeners(ctx)
+	if err == nil && cut == 0 {
+		err = pause(ctx, time.Second) // one that was cut a moment ago is not back yet
+		if err == nil {
+			cut, err = c.postgres.cutListeners(ctx)
+		}
+	}
+	if err == nil && cut == 0 {
+		err = errors.New("no process listens")
+	}
+	return err
+}
+
+func (c *chaos) lasts(toxic string) time.Duration {
+	switch {
+	case toxic != "black hole":
+		return latencyFor
+	case c.Short:
+		return holeForShort
+	}
+	return holeFor
+}
+
+func spoilDatabase(toxic string) func(*chaos, context.Context, *rand.Rand) error {
+	return func(c *chaos, ctx context.Context, _ *rand.Rand) error {
+		return c.toDatabase.spoil(ctx, toxic, c.lasts(toxic))
+	}
+}
+
+func spoilShop(toxic string) func(*chaos, context.Context, *rand.Rand) error {
+	return func(c *chaos, ctx context.Context, random *rand.Rand) error {
+		return c.counters[random.IntN(len(c.counters))].link.spoil(ctx, toxic, c.lasts(toxic))
+	}
+}
+
+func (c *chaos) poisonJobs(ctx context.Context, _ *rand.Rand) error { return c.postgres.poison(ctx) }
+
+// plan is what breaks while so many processes run, in an order that the seed decides. What may break with either
+// number is split between the two.
+func (c *chaosRun) plan(processes int, random *rand.Rand) (plan []chaosFault) {
+	for _, fault := range chaosFaults {
+		if len(c.Only) > 0 && !slices.Contains(c.Only, fault.name) {
+			continue
+		}
+		times := fault.long
+		if c.Short {
+			times = fault.short
+		}
+		switch {
+		case fault.processes == 0 && processes == 1:
+			times /= 2
+		case fault.processes == 0:
+			times -= times / 2
+		case fault.processes != processes:
+			times = 0
+		}
+		for range times {
+			plan = append(plan, fault)
+		}
+	}
+	random.Shuffle(len(plan), func(i, j int) { plan[i], plan[j] = plan[j], plan[i] })
+	return plan
+}
+
+// breakOne lets one thing break, and looks whether everybody serves again.
+func (c *chaos) breakOne(ctx context.Context, fault chaosFault, random *rand.Rand) error {
+	begun := time.Now()
+	if err := fault.run(c, ctx, random); err != nil {
+		return fmt.Errorf("%s: %w", fault.name, err)
+	}
+	c.lastFault = time.Now()
+	var slowest time.Duration
+	for _, s := range c.counters {
+		took, err := s.awaitReady(ctx)
+		if err != nil {
+			return fmt.Errorf("after %q: %w", fault.name, err)
+		}
+		slowest = max(slowest, took)
+	}
+	c.result.met(fault.name, slowest)
+	fmt.Fprintf(c.progress, "%6.1f s  %-55s %5.1f s, ready after %.2f s; %d orders\n", time.Since(c.begun).Seconds(), fault.name,
+		c.lastFault.Sub(begun).Seconds(), slowest.Seconds(), c.orders.Load())
+	return nil
+}

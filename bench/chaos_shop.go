@@ -1,0 +1,183 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+const (
+	// expireAfter is short, so that orders which nobody pays for end within a run.
+	expireAfter = 25 * time.Second
+	// recoverPatience is how long a process may take to serve again once whatever was broken is whole.
+	recoverPatience = 60 * time.Second
+)
+
+// counter is one process of the shop with the network before it.
+type counter struct {
+	name     string
+	port     string
+	program  string
+	database string // as it sees it
+	log      *os.File
+	process  *child
+	link     *link
+	pool     *Pool
+}
+
+// openCounter starts a process of the shop.
+func (c *chaos) openCounter(ctx context.Context, name string) (*counter, error) {
+	port, err := freePort(ctx)
+	if err != nil {
+		return nil, err
+	}
+	log, err := os.Create(filepath.Join(c.root, name+".log"))
+	if err != nil {
+		return nil, err
+	}
+	s := &counter{name: name, port: port, program: c.program, database: c.database, log: log}
+	if s.link, err = openLink(name, "127.0.0.1:"+port); err != nil {
+		return s, err
+	}
+	if s.pool, err = NewPool("http://127.0.0.1:"+s.link.port(), nil); err != nil {
+		return s, err
+	}
+	if err := s.start(); err != nil {
+		return s, err
+	}
+	_, err = s.awaitReady(ctx)
+	return s, err
+}
+
+// environment is the usual one, with nothing of the caller's that would change how the shop runs.
+func (c *chaos) environment(port string) []string { return shopEnvironment(port, c.database) }
+
+func shopEnvironment(port, database string) []string {
+	return append(os.Environ(), "HOST=127.0.0.1", "PORT="+port, "DATABASE_URL="+database, "RATE_LIMIT=0", "EXPIRE_AFTER="+expireAfter.String(),
+		"SECRET_KEY=", "GROUP_MAX=", "GROUP_FLIGHTS=", "OPERATOR_ADDR=", "ABANDON_AFTER=", "TRUSTED_PROXIES=", "PAYMENT_URL=", "SMTP_URL=")
+}
+
+func (s *counter) start() error {
+	command := exec.CommandContext(context.Background(), s.program) // it ends when told to
+	command.Env = shopEnvironment(s.port, s.database)
+	var err error
+	s.process, err = startChild(command, s.log)
+	return err
+}
+
+// awaitReady waits until the process says that it can serve, and gives how long that took. It asks past the proxy.
+func (s *counter) awaitReady(ctx context.Context) (time.Duration, error) {
+	begun := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, recoverPatience)
+	defer cancel()
+	for {
+		if s.process.ended() {
+			return 0, faultf("process", "%s ended by itself: %s", s.name, lastWordsOf(s.log))
+		}
+		if s.ready(ctx) {
+			return time.Since(begun), nil
+		}
+		if err := pause(ctx, readyEvery); err != nil {
+			return 0, faultf("recovery", "%s was not ready within %s: %s", s.name, recoverPatience, lastWordsOf(s.log))
+		}
+	}
+}
+
+func (s *counter) ready(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://127.0.0.1:"+s.port+"/readyz", nil)
+	if err != nil {
+		return false
+	}
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return false
+	}
+	answer.Body.Close()
+	return answer.StatusCode == http.StatusOK
+}
+
+// lastWordsOf is the end of a log.
+func lastWordsOf(log *os.File) string {
+	raw, err := os.ReadFile(log.Name())
+	if err != nil {
+		return err.Error()
+	}
+	return string(raw[max(0, len(raw)-1500):])
+}
+
+func (s *counter) close() error {
+	if s == nil {
+		return nil
+	}
+	err := s.process.end(syscall.SIGTERM)
+	if s.pool != nil {
+		s.pool.Close()
+	}
+	s.link.close()
+	return errors.Join(err, s.log.Close())
+}
+
+// furnish fills in the stores and pairs their boards.
+func (c *chaos) furnish(ctx context.Context) error {
+	devices := filepath.Join(c.root, "devices")
+	if _, err := c.tool(ctx, "seed", "--stores", strconv.Itoa(c.Stores)); err != nil {
+		return err
+	}
+	lines, err := c.tool(ctx, "pair", "--all")
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(devices, lines, 0o600); err != nil {
+		return err
+	}
+	if c.stores, err = readStores(devices, c.Stores); err != nil {
+		return err
+	}
+	return c.awaitStores(ctx)
+}
+
+// awaitStores waits until the first process sells in every store: it has up to a second to notice them.
+func (c *chaos) awaitStores(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, recoverPatience)
+	defer cancel()
+	for _, store := range c.stores {
+		for status := 0; status != http.StatusOK; {
+			err := c.insist(ctx, func(conn *Conn) {
+				conn.Request("GET", "/v1/stores/", store.Slug, "/menu")
+				conn.NoBody()
+			}, func(conn *Conn) error {
+				status = conn.Status()
+				return nil
+			})
+			if err == nil && status != http.StatusOK {
+				err = pause(ctx, readyEvery)
+			}
+			if err != nil {
+				return fmt.Errorf("the menu of %s: status %d: %w", store.Slug, status, err)
+			}
+		}
+	}
+	return nil
+}
+
+// tool runs a short command of the program.
+func (c *chaos) tool(ctx context.Context, arguments ...string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, startPatience)
+	defer cancel()
+	command := childCommand(ctx, c.program, arguments...)
+	command.Env = c.environment("0")
+	out, err := command.Output()
+	if exit := new(exec.ExitError); errors.As(err, &exit) {
+		return nil, fmt.Errorf("%v: %w: %s", arguments, err, exit.Stderr)
+	}
+	return out, err
+}
