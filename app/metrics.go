@@ -17,6 +17,8 @@ type metrics struct {
 	registry *prometheus.Registry
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
+
+	refusedPlacings prometheus.Counter // those of requests that never came to a handler
 }
 
 func newMetrics() *metrics {
@@ -32,6 +34,7 @@ func newMetrics() *metrics {
 	}
 	m.registry.MustRegister(m.requests, m.seconds,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.refusedPlacings = m.requests.WithLabelValues(http.MethodPost, placingRoute, strconv.Itoa(http.StatusServiceUnavailable))
 	return m
 }
 

@@ -22,7 +22,7 @@ func TestTooManyAtOnce(t *testing.T) {
 	const asked = 2500
 	came := make(chan []answer, 1)
 	go func() { came <- together(t, asked, func(int) answer { return s.place(t, atCounter()) }) }()
-	becomes(t, 8*time.Second, "no room is left", s.api.orders.Overloaded)
+	becomes(t, 8*time.Second, "no room is left", s.api.full)
 
 	began := time.Now()
 	refused := s.place(t, atCounter())

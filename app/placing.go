@@ -20,53 +20,58 @@ const (
 	maxAhead   = 7 * 24 * time.Hour // pickup_at
 )
 
-// postOrder places an order: key, body, replay, business rules, write.
+// postOrder places an order and answers, or repeats what its key was answered before.
 func (a *API) postOrder(c echo.Context) error {
-	if a.orders.Overloaded() { // refused before it has cost anything: what time there is belongs to those that were taken
-		return problem("overloaded", "too many orders at once; try again").because(db.ErrOverloaded)
-	}
-	store, err := a.storeOf(c)
-	if err != nil {
-		return err
-	}
-	key, err := idempotencyKey(c)
-	if err != nil {
-		return err
-	}
-	body, err := readBody(c, bodyLimit)
-	if err != nil {
-		return err
-	}
-	request, err := readOrder(body.fields())
-	if err != nil {
-		return err
-	}
-	hash := sha256.Sum256(body.raw)
-	wait := preferWait(c)
-	order, refusal := a.price(c, store, request)
-	if refusal != nil {
-		replay, err := a.orders.ReplayOf(c.Request().Context(), store.ID, key, hash[:])
-		switch {
-		case err != nil: // a key that was used for another order, say: that is told before what is wrong with this one
-			return err
-		case replay == nil:
-			return refusal
-		}
-		return a.answerPlaced(c, store, key, replay, true)
-	}
-	placed, err := a.orders.Place(c.Request().Context(), &db.Placing{
-		Order: order, Asked: request.pickupAt != nil, Key: key, BodyHash: hash[:], Wait: wait, Store: store,
-	})
+	p, placed, err := a.place(c)
 	switch {
 	case err != nil:
 		return err
 	case placed.Replay != nil:
-		return a.answerPlaced(c, store, key, placed.Replay, true)
-	case wait > 0:
-		return a.answerPlaced(c, store, key, unanswered(order.ID, wait), false)
+		return a.answerPlaced(c, p.Store, p.Key, placed.Replay, true)
+	case p.Wait > 0:
+		return a.answerPlaced(c, p.Store, p.Key, unanswered(placed.Order.ID, p.Wait), false)
 	}
 	status, answer := a.renderPlaced(placed.Order)
-	return answerOrder(c, store, order.ID, status, answer, false)
+	return answerOrder(c, p.Store, placed.Order.ID, status, answer, false)
+}
+
+// place takes an order in: key, body, replay, business rules, write.
+func (a *API) place(c echo.Context) (*db.Placing, db.Placed, error) {
+	var none db.Placed
+	if !a.enter() {
+		return nil, none, tooManyOrders().because(db.ErrOverloaded)
+	}
+	defer a.leave()
+	store, err := a.storeOf(c)
+	if err != nil {
+		return nil, none, err
+	}
+	key, err := idempotencyKey(c)
+	if err != nil {
+		return nil, none, err
+	}
+	body, err := readBody(c, bodyLimit)
+	if err != nil {
+		return nil, none, err
+	}
+	request, err := readOrder(body.fields())
+	if err != nil {
+		return nil, none, err
+	}
+	ctx, hash := c.Request().Context(), sha256.Sum256(body.raw)
+	p := &db.Placing{Asked: request.pickupAt != nil, Key: key, BodyHash: hash[:], Wait: preferWait(c), Store: store}
+	order, refusal := a.price(c, store, request)
+	if refusal != nil {
+		// A key that was used for another order, say, is told before what is wrong with this one.
+		replay, err := a.orders.ReplayOf(ctx, store.ID, key, p.BodyHash)
+		if err == nil && replay == nil {
+			err = refusal
+		}
+		return p, db.Placed{Replay: replay}, err
+	}
+	p.Order = order
+	placed, err := a.orders.Place(ctx, p)
+	return p, placed, err
 }
 
 // answerPlaced answers under a key that is in use: as of version 1 if the first request did not wait,

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net"
 	"net/http"
 	"strconv"
@@ -18,6 +17,8 @@ import (
 
 	"frenchpress/db"
 )
+
+const problemType = "application/problem+json"
 
 // Problem is an error as users see it (RFC 9457). Whatever it holds is for their eyes.
 type Problem struct {
@@ -96,16 +97,22 @@ func (p *Problem) because(err error) *Problem {
 	return p
 }
 
-// MarshalJSON writes the extra members beside the others.
+// MarshalJSON writes the extra members behind the others.
 func (p *Problem) MarshalJSON() ([]byte, error) {
-	members := map[string]any{
-		"type": "/problems/" + p.Code, "title": p.Title, "status": p.Status, "detail": p.Detail, "code": p.Code,
+	written, err := json.Marshal(struct {
+		Type   string    `json:"type"`
+		Title  string    `json:"title"`
+		Status int       `json:"status"`
+		Detail string    `json:"detail"`
+		Code   string    `json:"code"`
+		Errors db.Faults `json:"errors,omitempty"`
+	}{"/problems/" + p.Code, p.Title, p.Status, p.Detail, p.Code, p.Errors})
+	if err != nil || len(p.Extra) == 0 {
+		return written, err
 	}
-	if len(p.Errors) > 0 {
-		members["errors"] = p.Errors
-	}
-	maps.Copy(members, p.Extra)
-	return json.Marshal(members)
+	extra, err := json.Marshal(p.Extra)
+	written[len(written)-1] = ','
+	return append(written, extra[1:]...), err
 }
 
 // toProblem says what of an error users get to see. What is not known here is a fault of ours, whose words
@@ -208,8 +215,8 @@ func (a *API) answerProblem(err error, c echo.Context) {
 		})
 	default:
 		var data []byte
-		if data, failed = json.Marshal(p); failed == nil {
-			failed = c.Blob(p.Status, "application/problem+json", data)
+		if data, failed = p.MarshalJSON(); failed == nil {
+			failed = c.Blob(p.Status, problemType, data)
 		}
 	}
 	if failed != nil {

@@ -34,8 +34,9 @@ type API struct {
 	crossOrigin *http.CrossOriginProtection
 	state       atomic.Pointer[string] // why it cannot serve; nil when it can
 	streams     atomic.Int64           // open live streams
-	reused      *reusedConns           // whose streams have ended
-	shed        shed                   // requests refused for want of room
+	doors       *doors
+	placings    atomic.Int64 // orders on their way in
+	shed        shed         // requests refused for want of room
 }
 
 // Route is one address: what answers it and who gets in.
@@ -48,7 +49,10 @@ type Route struct {
 	Page    bool // for people at a browser
 }
 
-const anyMethod = "*"
+const (
+	anyMethod    = "*"
+	placingRoute = "/v1/stores/:store/orders"
+)
 
 // routes is every address there is. The access matrix of the tests is made from it.
 func (a *API) routes() []Route {
@@ -65,8 +69,8 @@ func (a *API) routes() []Route {
 		{Method: "PUT", Path: "/v1/stores/:store/menu", Handler: a.putMenu, Who: byManager | byAdmin},
 		{Method: "GET", Path: "/v1/stores/:store/slots", Handler: a.listSlots},
 		{Method: "POST", Path: "/v1/stores/:store/quotes", Handler: a.postQuote},
-		{Method: "POST", Path: "/v1/stores/:store/orders", Handler: a.postOrder},
-		{Method: "GET", Path: "/v1/stores/:store/orders", Handler: a.listOrders, Who: byBarista | byStaff},
+		{Method: "POST", Path: placingRoute, Handler: a.postOrder},
+		{Method: "GET", Path: placingRoute, Handler: a.listOrders, Who: byBarista | byStaff},
 		{Method: "GET", Path: "/v1/stores/:store/orders/:id", Handler: a.getOrder, Who: byCustomer | byBarista | byStaff},
 		{Method: "POST", Path: "/v1/stores/:store/orders/:id/payment", Handler: a.postPayment, Who: byCustomer | byStaff},
 		{Method: "POST", Path: "/v1/stores/:store/orders/:id/cancel", Handler: a.postCancel, Who: byCustomer | byStaff},

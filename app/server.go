@@ -126,7 +126,7 @@ func (s *Server) openDatabase(ctx context.Context, config Config, log *slog.Logg
 func newAPI(ctx context.Context, config Config, log *slog.Logger, pool *pgxpool.Pool) (*API, error) {
 	a := &API{
 		config: config, log: log, pool: pool, metrics: newMetrics(), sessions: newSessions(pool),
-		crossOrigin: http.NewCrossOriginProtection(), hub: db.NewHub(pool), revoked: db.NewRevoked(pool), reused: newReusedConns(),
+		crossOrigin: http.NewCrossOriginProtection(), hub: db.NewHub(pool), revoked: db.NewRevoked(pool),
 	}
 	a.setState("the server is starting")
 	a.metrics.watch(a)
@@ -196,18 +196,23 @@ func (s *Server) listen(ctx context.Context) error {
 		WriteTimeout:      requestTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    headerLimit,
+		ConnState:         noteIdle,
 		ErrorLog:          slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
 	}
 	// Streams never end by themselves: the hub tells their handlers to.
 	s.http.RegisterOnShutdown(a.hub.Close)
 	s.onClose(s.drain)
-	for _, from := range []net.Listener{listener, a.reused} {
-		go func() {
-			if err := s.http.Serve(from); !errors.Is(err, http.ErrServerClosed) {
-				s.failed <- err
-			}
-		}()
-	}
+	a.doors = newDoors(listener, a.full, a.noteRefused)
+	go func() {
+		if err := a.doors.run(); err != nil {
+			s.failed <- err
+		}
+	}()
+	go func() {
+		if err := s.http.Serve(a.doors); !errors.Is(err, http.ErrServerClosed) {
+			s.failed <- err
+		}
+	}()
 	a.setState("")
 	return nil
 }

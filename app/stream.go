@@ -34,18 +34,18 @@ func (a *API) openStream(c echo.Context) (stream, error) {
 	if strings.EqualFold(c.Request().Header.Get("Upgrade"), "websocket") {
 		return openSocket(c)
 	}
-	return openEvents(c, a.reused)
+	return openEvents(c, a.doors)
 }
 
 // events are server-sent events.
 type events struct {
 	conn    net.Conn
-	chunked bool         // HTTP/1.1: the connection can be used again
-	reused  *reusedConns // nil if the client would not have that
-	broken  bool         // half a message may be out
+	chunked bool   // HTTP/1.1: the connection can be used again
+	doors   *doors // nil if the client would not use it again
+	broken  bool   // half a message may be out
 }
 
-func openEvents(c echo.Context, reused *reusedConns) (stream, error) {
+func openEvents(c echo.Context, doors *doors) (stream, error) {
 	r, response := c.Request(), c.Response()
 	header := response.Header()
 	header.Set(echo.HeaderContentType, "text/event-stream")
@@ -59,7 +59,7 @@ func openEvents(c echo.Context, reused *reusedConns) (stream, error) {
 	response.Committed, response.Status = true, http.StatusOK
 	s := &events{conn: conn, chunked: r.ProtoAtLeast(1, 1)}
 	if s.chunked && !r.Close && r.ContentLength == 0 && buffers.Reader.Buffered() == 0 {
-		s.reused = reused
+		s.doors = doors
 	} else {
 		header.Set("Connection", "close")
 	}
@@ -113,8 +113,8 @@ func (s *events) write(message []byte) error {
 
 // close ends the stream, unless a message is half out that an end would complete, and gives the connection back for another request.
 func (s *events) close(goingAway bool) {
-	if s.chunked && !s.broken && s.write([]byte("0\r\n\r\n")) == nil && s.reused != nil && !goingAway {
-		go s.reused.giveBack(s.conn)
+	if s.chunked && !s.broken && s.write([]byte("0\r\n\r\n")) == nil && s.doors != nil && !goingAway {
+		go s.doors.giveBack(s.conn)
 		return
 	}
 	_ = s.conn.Close()

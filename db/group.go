@@ -108,13 +108,6 @@ func (g *Group[K, Q, A]) Do(ctx context.Context, request Q) (A, error) {
 	}
 }
 
-// Full tells whether Do would refuse a request for want of room.
-func (g *Group[K, Q, A]) Full() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return len(g.waiting) >= g.size.Waiting
-}
-
 // Close refuses new requests and returns when those accepted have been answered, or ctx ends.
 func (g *Group[K, Q, A]) Close(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() {

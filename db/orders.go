@@ -37,10 +37,6 @@ type Orders struct {
 // sixth of the processor time of server and database.
 const groupPace = 30 * time.Millisecond
 
-// placingWaiting bounds the orders that wait to be placed: at 4,000 a second half a second's, which rides out a
-// checkpoint at 6,000. Commands on orders that were taken may wait longer, so that what is begun is finished first.
-const placingWaiting = 2048
-
 // settlingWaiting has room for all that the workers can charge at a time, 64 groups: what a provider has said must not
 // be turned away.
 const settlingWaiting = 64 * groupMax
@@ -50,17 +46,14 @@ func NewOrders(pool *pgxpool.Pool, hub *Hub, outbox Outbox, size GroupSize) *Ord
 	o := &Orders{pool: pool, hub: hub, outbox: outbox}
 	size.Pace = groupPace
 	byOrder := func(c *Change) OrderRef { return c.Ref }
-	forPlacing, forSettling := size, size
-	forPlacing.Waiting, forSettling.Waiting = placingWaiting, settlingWaiting
-	o.placing = NewGroup(forPlacing, (*Placing).keyID, o.flushPlacings)
+	forSettling := size
+	forSettling.Waiting = settlingWaiting
+	o.placing = NewGroup(size, (*Placing).keyID, o.flushPlacings)
 	o.settling = NewGroup(forSettling, byOrder, o.flushChanges)
 	o.advancing = NewGroup(size, byOrder, o.flushChanges)
 	o.reading = NewGroup(size, func(ref *OrderRef) *OrderRef { return ref }, o.flushReads)
 	return o
 }
-
-// Overloaded tells whether an order would be refused at this moment because too many wait already.
-func (o *Orders) Overloaded() bool { return o.placing.Full() }
 
 // Close answers what was accepted and refuses the rest with ErrStopping.
 func (o *Orders) Close(ctx context.Context) error {

@@ -1,0 +1,254 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// placingsAtOnce bounds the orders that are read, priced and written at a time: at 4,000 a second half a second's,
+// which rides out a checkpoint at 6,000. What is asked beyond that is refused before it costs anything: what time there
+// is belongs to those that were taken.
+const placingsAtOnce = 2048
+
+// doors is where connections come in, and where those whose stream has ended come in again: a listener from which the
+// HTTP server takes each with its first request. While there is no room for another order, placings are refused right
+// here, on connections that the server has and is not using too: for the server to read one and say no costs three
+// times what saying no does, and under a load that the shop cannot carry nothing would be left for the orders that were
+// taken. All methods are safe for concurrent use.
+type doors struct {
+	full    func() bool
+	refused func() // is told of each
+
+	conns chan net.Conn
+	open  context.Context // ends with the listener
+	end   context.CancelFunc
+	from  net.Listener
+}
+
+func newDoors(from net.Listener, full func() bool, refused func()) *doors {
+	open, end := context.WithCancel(context.Background())
+	return &doors{full: full, refused: refused, conns: make(chan net.Conn), open: open, end: end, from: from}
+}
+
+const (
+	firstLook  = 4096 // bytes of a request, with its body, that are looked at: what the server reads at a time
+	acceptWait = 50 * time.Millisecond
+)
+
+var firstLooks = sync.Pool{New: func() any { return new([firstLook]byte) }}
+
+// run lets connections in until the doors close. An error that is not the end, such as too many open files, is
+// waited out: no connection can be accepted meanwhile.
+func (d *doors) run() error {
+	for {
+		conn, err := d.from.Accept()
+		switch {
+		case err == nil:
+			go d.await(&door{TCPConn: conn.(*net.TCPConn), doors: d}, headerTimeout)
+		case d.open.Err() != nil:
+			return nil
+		case errors.Is(err, net.ErrClosed):
+			return err
+		default:
+			time.Sleep(acceptWait)
+		}
+	}
+}
+
+// giveBack takes a connection whose stream has ended.
+func (d *doors) giveBack(conn net.Conn) {
+	if c, ok := conn.(*door); ok {
+		d.await(c, idleTimeout)
+		return
+	}
+	_ = conn.Close()
+}
+
+// await hands a connection over with the first bytes of a request that is not refused: it costs no buffer before
+// that, and of new connections the server expects a request at once.
+func (d *doors) await(c *door, patience time.Duration) {
+	stop := context.AfterFunc(d.open, func() { _ = c.Close() })
+	for {
+		look, n := c.look(patience)
+		if n > 0 && d.full() && wholePlacing(look[:n]) {
+			firstLooks.Put(look)
+			if c.refuse() == nil {
+				patience = idleTimeout
+				continue
+			}
+			n = 0
+		}
+		if !stop() || n == 0 || c.SetReadDeadline(time.Time{}) != nil {
+			_ = c.Close()
+			return
+		}
+		c.looked, c.begun = look, look[:n]
+		break
+	}
+	select {
+	case d.conns <- c:
+	case <-d.open.Done():
+		_ = c.Close()
+	}
+}
+
+// Accept waits for a connection with a request, or returns net.ErrClosed.
+func (d *doors) Accept() (net.Conn, error) {
+	select {
+	case conn := <-d.conns:
+		return conn, nil
+	case <-d.open.Done():
+		return nil, net.ErrClosed
+	}
+}
+
+// Close lets nobody in any more, and closes what waits for a request.
+func (d *doors) Close() error {
+	d.end()
+	return d.from.Close()
+}
+
+// Addr is where to knock.
+func (d *doors) Addr() net.Addr { return d.from.Addr() }
+
+// door is one connection.
+type door struct {
+	*net.TCPConn
+	doors  *doors
+	idle   atomic.Bool      // the server has it and is between two requests
+	begun  []byte           // what was read before the server got it
+	looked *[firstLook]byte // where that is
+}
+
+// look waits for a request to begin and returns its first bytes; none when nothing came.
+func (c *door) look(patience time.Duration) (*[firstLook]byte, int) {
+	if c.SetReadDeadline(time.Now().Add(patience)) != nil { // then it cannot be read either
+		return nil, 0
+	}
+	var first [1]byte
+	if n, _ := c.TCPConn.Read(first[:]); n == 0 {
+		return nil, 0
+	}
+	look := firstLooks.Get().(*[firstLook]byte)
+	look[0] = first[0]
+	n, _ := c.TCPConn.Read(look[1:])
+	return look, 1 + n
+}
+
+// noteIdle is the HTTP server's ConnState: it knows where requests begin.
+func noteIdle(conn net.Conn, state http.ConnState) {
+	if c, ok := conn.(*door); ok {
+		c.idle.Store(state == http.StateIdle)
+	}
+}
+
+// Read gives the server what was sent, but for placings that are refused.
+func (c *door) Read(to []byte) (int, error) {
+	if len(c.begun) > 0 {
+		n := copy(to, c.begun)
+		if c.begun = c.begun[n:]; len(c.begun) == 0 {
+			firstLooks.Put(c.looked)
+			c.begun, c.looked = nil, nil
+		}
+		return n, nil
+	}
+	for {
+		n, err := c.TCPConn.Read(to)
+		if err != nil || !c.idle.Load() || !c.doors.full() || !wholePlacing(to[:n]) {
+			return n, err
+		}
+		if err := c.refuse(); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// refuse answers in the place of the server, and is idle again.
+func (c *door) refuse() error {
+	c.doors.refused()
+	now := time.Now()
+	if err := c.SetWriteDeadline(now.Add(writePatience)); err != nil {
+		return err
+	}
+	if _, err := c.Write(refusal); err != nil {
+		return err
+	}
+	return c.SetReadDeadline(now.Add(idleTimeout))
+}
+
+// refusal is the whole answer to a placing for which there is no room.
+var refusal = func() []byte {
+	p := tooManyOrders()
+	body, err := p.MarshalJSON()
+	if err != nil {
+		panic(err) // it is made of constants
+	}
+	var answer bytes.Buffer
+	answer.WriteString("HTTP/1.1 503 Service Unavailable\r\n")
+	_ = http.Header{
+		"Content-Type": {problemType}, "Content-Length": {strconv.Itoa(len(body))}, "Retry-After": {strconv.Itoa(p.RetryAfter)},
+		"Cache-Control": {"no-store"}, "X-Content-Type-Options": nosniff, "Referrer-Policy": noReferrer,
+	}.Write(&answer) // a buffer takes everything
+	answer.WriteString("\r\n")
+	answer.Write(body)
+	return answer.Bytes()
+}()
+
+func tooManyOrders() *Problem { return problem("overloaded", "too many orders at once; try again") }
+
+// wholePlacing tells whether these bytes are one placing and nothing else. Whatever is unusual about it is left to
+// the server to understand.
+func wholePlacing(request []byte) bool {
+	head, body, whole := bytes.Cut(request, []byte("\r\n\r\n"))
+	line, fields, _ := bytes.Cut(head, []byte("\r\n"))
+	store, placing := bytes.CutPrefix(line, []byte("POST /v1/stores/"))
+	store, exactly := bytes.CutSuffix(store, []byte("/orders HTTP/1.1"))
+	if !whole || !placing || !exactly || bytes.ContainsAny(store, "/? ") {
+		return false
+	}
+	length := -1
+	for len(fields) > 0 {
+		line, fields, _ = bytes.Cut(fields, []byte("\r\n"))
+		name, value, _ := bytes.Cut(line, []byte(":"))
+		value = bytes.TrimSpace(value)
+		switch {
+		case bytes.EqualFold(name, []byte("Content-Length")):
+			given, err := strconv.Atoi(string(value))
+			if err != nil || length >= 0 {
+				return false
+			}
+			length = given
+		case bytes.EqualFold(name, []byte("Connection")) && !bytes.EqualFold(value, []byte("keep-alive")),
+			bytes.EqualFold(name, []byte("Expect")), bytes.EqualFold(name, []byte("Transfer-Encoding")), bytes.EqualFold(name, []byte("Upgrade")):
+			return false
+		}
+	}
+	return length == len(body)
+}
+
+// enter takes a place for an order on its way in; false when there is none. Whoever got one calls leave.
+func (a *API) enter() bool {
+	if a.placings.Add(1) > placingsAtOnce {
+		a.placings.Add(-1)
+		return false
+	}
+	return true
+}
+
+func (a *API) leave() { a.placings.Add(-1) }
+
+// full tells whether enter would say no.
+func (a *API) full() bool { return a.placings.Load() >= placingsAtOnce }
+
+// noteRefused counts a placing that was refused at the door.
+func (a *API) noteRefused() {
+	a.metrics.refusedPlacings.Inc()
+	a.shed.note(a.log)
+}
