@@ -122,6 +122,7 @@ func (d *doors) Addr() net.Addr { return d.from.Addr() }
 type door struct {
 	*net.TCPConn
 	doors  *doors
+	writes time.Time        // the deadline of writing, if the server set it
 	idle   atomic.Bool      // the server has it and is between two requests
 	begun  []byte           // what was read before the server got it
 	looked *[firstLook]byte // where that is
@@ -147,6 +148,25 @@ func noteIdle(conn net.Conn, state http.ConnState) {
 	if c, ok := conn.(*door); ok {
 		c.idle.Store(state == http.StateIdle)
 	}
+}
+
+// deadlineStep is how exact a deadline for writing is: a connection that is asked again within it keeps the one it has.
+const deadlineStep = time.Second
+
+// SetWriteDeadline is what the server calls twice for every request, to set it and to take it away. Between requests
+// nothing is written, so it stays, and is seldom set anew: each call costs a fiftieth of a small answer.
+func (c *door) SetWriteDeadline(at time.Time) error {
+	if later := at.Sub(c.writes); at.IsZero() || later >= 0 && later < deadlineStep {
+		return nil
+	}
+	c.writes = at
+	return c.TCPConn.SetWriteDeadline(at)
+}
+
+// SetDeadline is what the server calls when it hands the connection over.
+func (c *door) SetDeadline(at time.Time) error {
+	c.writes = at
+	return c.TCPConn.SetDeadline(at)
 }
 
 // Read gives the server what was sent, but for placings that are refused.
