@@ -97,7 +97,7 @@ func TestProblemMembers(t *testing.T) {
 	t.Parallel()
 	p := toProblem(&db.Error{Code: db.CodePriceChanged, Detail: "new", Extra: map[string]any{"quote": map[string]int{"total": 5}}})
 	data, err := json.Marshal(p)
-	want := `{"code":"price_changed","detail":"new","quote":{"total":5},"status":409,"title":"The price has changed","type":"/problems/price_changed"}`
+	want := `{"type":"/problems/price_changed","title":"The price has changed","status":409,"detail":"new","code":"price_changed","quote":{"total":5}}`
 	if err != nil || string(data) != want {
 		t.Errorf("got %s, %v", data, err)
 	}
