@@ -38,6 +38,7 @@ var admissions = map[string]admission{
 	"GET /v1/stores/:store/orders/:id":             {"customer device support manager admin", 200, 404},
 	"POST /v1/stores/:store/orders/:id/payment":    {"customer support manager admin", 400, 400}, // without a key
 	"POST /v1/stores/:store/orders/:id/cancel":     {"customer support manager admin", 200, 404},
+	"POST /v1/stores/:store/orders/:id/refunds":    {"support manager admin", 415, 415},
 	"GET /v1/stores/:store/orders/:id/preferences": {"customer", 200, 404},
 	"PUT /v1/stores/:store/orders/:id/preferences": {"customer", 415, 404},
 	"GET /v1/stores/:store/orders/:id/live":        {"customer device support manager admin", 200, 404},
@@ -61,8 +62,13 @@ var admissions = map[string]admission{
 	"GET /staff":                     {"support manager admin", 200, 0},
 	"GET /staff/orders":              {"support manager admin", 400, 0}, // no store is named
 	"GET /staff/:store/orders/:id":   {"support manager admin", 200, 404},
+	"GET /staff/refunds":             {"support manager admin", 200, 0},
 	"* " + dashboardPath:             {"admin", 301, 0},
 	"* " + dashboardPath + "/*":      {"admin", 200, 0},
+
+	"POST /staff/:store/orders/:id/refunds":            {"support manager admin", 415, 415},
+	"POST /staff/:store/orders/:id/refunds/:n/again":   {"support manager admin", 415, 415},
+	"POST /staff/:store/orders/:id/refunds/:n/by-hand": {"support manager admin", 415, 415},
 }
 
 // spot is an address: a store, and an order that is there or not.

@@ -218,7 +218,7 @@ func browseStaffsPages(t *testing.T, b *browser) {
 	s := openShop(t)
 	cookie := s.signedIn(t, "mia", db.Admin)
 	o := s.placed(t, latte(nil))
-	p := b.tab(t, s, desktop, "404")
+	p := b.tab(t, s, desktop, "404", "422")
 	p.open("/staff/sign-in")
 	p.fits("the door")
 	p.walk("the door", 4)
@@ -236,6 +236,17 @@ func browseStaffsPages(t *testing.T, b *browser) {
 		p.fits(path)
 		p.walk(path, 6)
 	}
+	p.tap(".refund summary", "Refund")
+	p.fits("the form to refund")
+	p.fill("[name=reason]", longNote)
+	p.tap(".refund .primary", "Give it back") // of nothing
+	p.sees("#refund-fault", "The refund must come to more than nothing.")
+	p.fits("a refund of nothing")
+	s.failedRefund(t, s.staff(t, "joe", db.Support))
+	p.open("/staff/refunds")
+	p.sees(".ledger", "charge_already_refunded")
+	p.fits("failed refunds")
+	p.walk("failed refunds", 5)
 }
 
 // browseMessages says no to one message and yes to another, and is told when that did not get through.

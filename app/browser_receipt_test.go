@@ -31,6 +31,14 @@ func browseReceipt(t *testing.T, b *browser) {
 			t.Errorf("the receipt says %q without %q", said, words)
 		}
 	}
+	s.refund(t, s.staff(t, "mia", "support"), o, withTip(units(0, 1))).wants(t, 202)
+	becomes(t, patience, "a latte and the tip go back", func() bool {
+		return s.call(t, "GET", o.path(), o.Token, nil).order(t).Payment.Status == "partially_refunded"
+	})
+	customer.open("/" + testStore + "/orders/" + o.ID + "/receipt")
+	customer.sees(".refunded", "1 × Latte")
+	customer.sees(".refunded", "Tip −$1.50")
+	customer.sees(".refunded", "Given back")
 	s.cancel(t, o).wants(t, 200)
 	becomes(t, patience, "the money goes back", func() bool {
 		return s.call(t, "GET", o.path(), o.Token, nil).order(t).Payment.Status == "refunded"

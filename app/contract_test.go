@@ -350,7 +350,7 @@ func TestContractRoutes(t *testing.T) {
 		GET/v1/stores/{store}/orders/{id}/preferences
 		GET/v1/stores/{store}/slots PATCH/v1/stores/{store} POST/v1/stores/{store}/commands
 		POST/v1/stores/{store}/orders POST/v1/stores/{store}/orders/{id}/cancel
-		POST/v1/stores/{store}/orders/{id}/payment POST/v1/stores/{store}/quotes PUT/v1/stores/{store}/menu
+		POST/v1/stores/{store}/orders/{id}/payment POST/v1/stores/{store}/orders/{id}/refunds POST/v1/stores/{store}/quotes PUT/v1/stores/{store}/menu
 		PUT/v1/stores/{store}/orders/{id}/preferences`)
 	var got []string
 	for path, item := range doc.Paths.Map() {

@@ -78,7 +78,11 @@ func (a *API) putMenu(c echo.Context) error {
 
 // ifMatch demands that the caller has seen what is there now.
 func ifMatch(c echo.Context, tag string) error {
-	given := c.Request().Header.Values("If-Match")
+	return ifMatches(c.Request().Header.Values("If-Match"), tag)
+}
+
+// ifMatches is ifMatch of the header's values.
+func ifMatches(given []string, tag string) error {
 	switch {
 	case len(given) == 0:
 		return problem("precondition_required", "send the ETag that you have seen in If-Match")

@@ -3,7 +3,6 @@ package main
 import (
 	"crypto/sha256"
 	"net/http"
-	"strconv"
 
 	"github.com/labstack/echo/v4"
 
@@ -36,7 +35,7 @@ func (a *API) getOrder(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	tag := `"` + strconv.Itoa(order.Version) + `"`
+	tag := orderTag(order.Version)
 	c.Response().Header().Set("ETag", tag)
 	if matchesTag(c.Request().Header.Values("If-None-Match"), tag, "W/"+tag) {
 		return c.NoContent(http.StatusNotModified)

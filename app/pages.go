@@ -175,44 +175,57 @@ func (a *API) staffPage(c echo.Context) (staffPage, error) {
 		return staffPage{}, err
 	}
 	dead, err := a.jobs.DeadLetters(c.Request().Context())
+	if err != nil {
+		return staffPage{}, err
+	}
+	failed, err := db.CountFailedRefunds(c.Request().Context(), a.pool, failedCountMost)
 	return staffPage{
-		head: head{Title: "Staff"}, Name: requestOf(c).principal.name, DeadLetters: dead, Stores: stores, Query: search, Next: next,
+		head: head{Title: "Staff"}, Name: requestOf(c).principal.name, DeadLetters: dead, FailedRefunds: failed,
+		Stores: stores, Query: search, Next: next,
 	}, err
 }
 
 // staffOrderPage tells all that happened to one order.
 func (a *API) staffOrderPage(c echo.Context) error {
-	store, view, err := a.pageStore(c)
+	page, err := a.storyOf(c)
 	if err != nil {
 		return err
 	}
+	return writePage(c, http.StatusOK, "story", page)
+}
+
+func (a *API) storyOf(c echo.Context) (storyPage, error) {
+	store, view, err := a.pageStore(c)
+	if err != nil {
+		return storyPage{}, err
+	}
 	ref, err := a.orderRef(c)
 	if err != nil {
-		return err
+		return storyPage{}, err
 	}
 	ctx := c.Request().Context()
 	order, err := db.OrderByID(ctx, a.pool, ref)
 	if err != nil {
-		return err
+		return storyPage{}, err
 	}
 	entries, err := db.Story(ctx, a.pool, ref)
 	if err != nil {
-		return err
+		return storyPage{}, err
 	}
 	jobs, err := a.jobs.Story(ctx, ref)
 	if err != nil {
-		return err
+		return storyPage{}, err
 	}
 	entries = append(entries, jobs...)
 	slices.SortStableFunc(entries, func(a, b db.StoryEntry) int { return a.At.Compare(b.At) })
 	page := storyPage{
 		head: head{Title: "Order's story"}, Store: view, Order: order.ID.String(), Number: order.Number, Status: string(order.Status),
-		Total: money(order.Snapshot.Total, store.Currency),
+		Total: money(order.Snapshot.Total, store.Currency), Refund: viewRefund(order, store),
 	}
 	for _, e := range entries {
 		page.Entries = append(page.Entries, storyEntry(e))
 	}
-	return writePage(c, http.StatusOK, "story", page)
+	return page, nil
 }
 
 // dashboardPage is River's dashboard: queues, jobs, dead letters.

@@ -26,6 +26,8 @@ func testPages() map[string]any {
 		{ID: "latte", Name: "Latte", Description: "Milky.", From: 475, Sizes: 3, Currency: "USD", Available: true},
 		{ID: "scone", Name: "Scone", Currency: "USD", Back: "back at 3:15 pm"},
 	}
+	refund := refundForm{7, false, []refundLine{{"Latte <large>", "$5.75", 1, 2, 2}, {"Scone", "$3.25", 0, 1, 0}}, "$1.50", true, "cold", []string{"Too many."}}
+	refused := failedRefund{"/staff/ferry-building/orders/01933a4e", "Ferry", "Ada", 42, 1, 2, "$5.75", "expired_card", "cold <milk>", "staff:mia", at}
 	return map[string]any{
 		"stores":  storesPage{head{"Choose a store", "stores.js"}, `"fog" & sun`, []storeView{samplePlace, shut}, "c2", true},
 		"menu":    menuPage{head{"Ferry Building", "menu.js"}, shut, []categoryView{{"Tea & Chocolate", items}}},
@@ -34,8 +36,9 @@ func testPages() map[string]any {
 		"sign-in": doorPage{head{"Staff sign-in", ""}, "maria", "It is set.", "Too many tries.", 27},
 		"forgot":  doorPage{head{"Forgot your password?", ""}, "maria", "", "Too many tries.", 27},
 		"reset":   doorPage{head{"Set a new password", ""}, "maria", "A code is on its way.", "Too many tries.", 27},
-		"staff":   staffPage{head{"Staff", ""}, "maria", 2, []storeView{samplePlace}, "ferry", "c2", findView{"ferry", "12", "2026-11-23", "", "There is no such order."}},
-		"story":   storyPage{head{"Order 42", ""}, samplePlace, "01933a4e", 42, "placed", "$12.62", []storyEntry{{at, "state", "placed", "version 2"}}},
+		"staff":   staffPage{head{"Staff", ""}, "maria", 2, 3, []storeView{samplePlace}, "ferry", "c2", findView{"ferry", "12", "2026-11-23", "", "There is no such order."}},
+		"story":   storyPage{head{"Order 42", ""}, samplePlace, "01933a4e", 42, "placed", "$12.62", []storyEntry{{at, "state", "placed", "version 2"}}, refund},
+		"refunds": refundsPage{head{"Failed refunds", ""}, "maria", []failedRefund{refused, refused}, "c2", true},
 		"fault":   faultPage{head{"Nothing here", ""}, 404, "There is no such page.", "01933a4e"},
 	}
 }

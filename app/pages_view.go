@@ -105,12 +105,13 @@ type doorPage struct {
 // staffPage is the staff home ("staff").
 type staffPage struct {
 	head
-	Name        string
-	DeadLetters int
-	Stores      []storeView
-	Query       string
-	Next        string
-	Find        findView
+	Name          string
+	DeadLetters   int
+	FailedRefunds int
+	Stores        []storeView
+	Query         string
+	Next          string
+	Find          findView
 }
 
 // findView is the order that somebody looks for, in their own words, and why it was not found.
@@ -128,9 +129,51 @@ type storyPage struct {
 	Status  string
 	Total   string
 	Entries []storyEntry
+	Refund  refundForm
 }
 
-// storyEntry is one thing that happened. Kind is request, state, charge, job or notification.
+// refundForm gives back what is left of an order. Without lines there is nothing to give back; Open says that a refund
+// is on its way or has failed.
+type refundForm struct {
+	Version  int
+	Open     bool
+	Lines    []refundLine
+	Tip      string // empty when there is none to give back
+	TipAsked bool
+	Reason   string
+	Faults   []string
+}
+
+type refundLine struct {
+	Name, Price           string
+	Left, Quantity, Asked int
+}
+
+// refundsPage is what the provider would not give back ("refunds").
+type refundsPage struct {
+	head
+	Name    string
+	Refunds []failedRefund
+	Next    string
+	After   bool
+}
+
+// failedRefund is one refund that waits for staff. Order is the address of the order's story.
+type failedRefund struct {
+	Order, Store, Customer string
+	Number, N, Tries       int
+	Amount, Failure        string
+	Reason, By             string
+	Since                  time.Time
+}
+
+// When is since when it waits.
+func (f failedRefund) When() string { return f.Since.UTC().Format("2 January 2006, 15:04") }
+
+// Stamp is that for machines.
+func (f failedRefund) Stamp() string { return f.Since.UTC().Format(time.RFC3339) }
+
+// storyEntry is one thing that happened. Kind is request, state, charge, refund, ledger, job or notification.
 type storyEntry struct {
 	At     time.Time
 	Kind   string

@@ -52,6 +52,8 @@ var problemKinds = map[string]struct {
 	db.CodeSlotFull:           {409, "The slot is full"},
 	db.CodeNotPayable:         {409, "Nothing to pay"},
 	db.CodeNotCancellable:     {409, "Too late to cancel"},
+	db.CodeRefundPending:      {409, "A refund is on its way"},
+	db.CodeNotRefundable:      {409, "Nothing to give back"},
 	"precondition_failed":     {412, "It has been changed meanwhile"},
 	"body_too_large":          {413, "The body is too large"},
 	"unsupported_media_type":  {415, "The body is not JSON"},

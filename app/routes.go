@@ -74,6 +74,7 @@ func (a *API) routes() []Route {
 		{Method: "GET", Path: "/v1/stores/:store/orders/:id", Handler: a.getOrder, Who: byCustomer | byBarista | byStaff},
 		{Method: "POST", Path: "/v1/stores/:store/orders/:id/payment", Handler: a.postPayment, Who: byCustomer | byStaff},
 		{Method: "POST", Path: "/v1/stores/:store/orders/:id/cancel", Handler: a.postCancel, Who: byCustomer | byStaff},
+		{Method: "POST", Path: "/v1/stores/:store/orders/:id/refunds", Handler: a.postRefund, Who: byStaff},
 		{Method: "GET", Path: "/v1/stores/:store/orders/:id/preferences", Handler: a.getPreferences, Who: byCustomer},
 		{Method: "PUT", Path: "/v1/stores/:store/orders/:id/preferences", Handler: a.putPreferences, Who: byCustomer},
 		{Method: "GET", Path: "/v1/stores/:store/orders/:id/live", Handler: a.getOrderLive, Who: byCustomer | byBarista | byStaff, Live: true},
@@ -97,6 +98,10 @@ func (a *API) routes() []Route {
 		{Method: "GET", Path: "/staff", Handler: a.staffHome, Who: byStaff, Page: true},
 		{Method: "GET", Path: "/staff/orders", Handler: a.findOrder, Who: byStaff, Page: true},
 		{Method: "GET", Path: "/staff/:store/orders/:id", Handler: a.staffOrderPage, Who: byStaff, Page: true},
+		{Method: "GET", Path: "/staff/refunds", Handler: a.staffRefunds, Who: byStaff, Page: true},
+		{Method: "POST", Path: "/staff/:store/orders/:id/refunds", Handler: a.staffRefund, Who: byStaff, Page: true},
+		{Method: "POST", Path: "/staff/:store/orders/:id/refunds/:n/again", Handler: a.staffRefundAgain, Who: byStaff, Page: true},
+		{Method: "POST", Path: "/staff/:store/orders/:id/refunds/:n/by-hand", Handler: a.staffRefundByHand, Who: byStaff, Page: true},
 		{Method: anyMethod, Path: dashboardPath, Handler: a.dashboardPage, Who: byAdmin},
 		{Method: anyMethod, Path: dashboardPath + "/*", Handler: a.dashboardPage, Who: byAdmin},
 	}

@@ -86,18 +86,9 @@ func (a *API) throttled(c echo.Context, page *doorPage) bool {
 // staffForm reads a form with a name in it. A name too long to be anybody's is cut: it stays wrong and cannot
 // fill the memory of the throttle.
 func staffForm(c echo.Context) (name string, form url.Values, err error) {
-	req := c.Request()
-	if media, _, _ := strings.Cut(req.Header.Get(echo.HeaderContentType), ";"); strings.TrimSpace(media) != echo.MIMEApplicationForm {
-		return "", nil, problem("unsupported_media_type", "the body must be a form")
+	if form, err = readForm(c, doorLimit); err != nil {
+		return "", nil, err
 	}
-	req.Body = http.MaxBytesReader(c.Response().Writer, req.Body, doorLimit)
-	if err := req.ParseForm(); err != nil {
-		var exceeded *http.MaxBytesError
-		if errors.As(err, &exceeded) {
-			return "", nil, tooLarge(doorLimit)
-		}
-		return "", nil, problem("bad_query", "the form is malformed")
-	}
-	name = strings.TrimSpace(req.PostForm.Get("name"))
-	return name[:min(len(name), 81)], req.PostForm, nil
+	name = strings.TrimSpace(form.Get("name"))
+	return name[:min(len(name), 81)], form, nil
 }

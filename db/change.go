@@ -139,7 +139,7 @@ func (o *Orders) lockOrders(ctx context.Context, tx pgx.Tx, work []*changing) er
 	for _, c := range work {
 		if order := found[c.Ref]; order != nil {
 			c.after = order
-			c.before = Order{Status: order.Status, Version: order.Version, Payment: order.Payment}
+			c.before = Order{Status: order.Status, Version: order.Version, Payment: order.Payment, Refunds: order.Refunds}
 		}
 	}
 	return err
@@ -304,7 +304,7 @@ func (o *Orders) consequences(ctx context.Context, tx pgx.Tx, work []*changing) 
 		if c.after.Payment.Status == Unknown && c.before.Payment.Status != Unknown {
 			settles = append(settles, c.Ref)
 		}
-		if c.after.Payment.Status == RefundPending && c.before.Payment.Status != RefundPending {
+		if c.asksForRefund() {
 			refunds = append(refunds, c.Ref)
 		}
 		if kinds := noticeKinds(&c.before, c.after); c.after.Contact != nil {
@@ -327,8 +327,8 @@ func send[T any](ctx context.Context, tx pgx.Tx, to func(context.Context, pgx.Tx
 	return to(ctx, tx, what)
 }
 
-// noticeKinds says of what a move lets the customer know. An undo repeats nothing: the messages are
-// at most once per kind.
+// noticeKinds says of what a move lets the customer know. An undo repeats nothing, and neither does a second refund:
+// the messages are at most once per kind.
 func noticeKinds(before, after *Order) []string {
 	var kinds []string
 	became := func(s Status) bool { return after.Status == s && before.Status != s }
@@ -340,7 +340,7 @@ func noticeKinds(before, after *Order) []string {
 	case became(Cancelled) || became(Expired):
 		kinds = append(kinds, "order_cancelled")
 	}
-	if after.Payment.Status == Refunded && before.Payment.Status != Refunded {
+	if after.Payment.Refunded > 0 && before.Payment.Refunded == 0 {
 		kinds = append(kinds, "refund_issued")
 	}
 	return kinds

@@ -10,6 +10,8 @@ const (
 	CodeSlotFull       = "slot_full"
 	CodeNotPayable     = "not_payable"
 	CodeNotCancellable = "not_cancellable"
+	CodeRefundPending  = "refund_pending"
+	CodeNotRefundable  = "not_refundable"
 	CodeKeyReused      = "idempotency_key_reused"
 )
 

@@ -20,28 +20,29 @@ func (o *Order) move(to Status, payment PaymentStatus, by, reason string, at tim
 	if to != o.Status && !slices.Contains(legal[o.Status], to) {
 		panic(fmt.Sprintf("order %s may not go from %s to %s", o.ID, o.Status, to))
 	}
-	at = at.UTC().Truncate(time.Microsecond)
-	if at.Before(o.UpdatedAt) {
-		at = o.UpdatedAt // a clock that went back must not reorder the history
-	}
+	at = o.stamp(at)
 	o.Status, o.Payment.Status = to, payment
 	o.Version++
 	o.UpdatedAt = at
 	o.Steps = append(o.Steps, Step{o.Version, to, payment, by, reason, at})
 }
 
-// finish ends an order that will not be made and says what becomes of the money: a captured charge
-// goes back (cash at once, over the counter), a charge under way is waited for, anything else is void.
+// stamp is a moment as the history keeps it: a clock that went back must not reorder it.
+func (o *Order) stamp(at time.Time) time.Time {
+	if at = at.UTC().Truncate(time.Microsecond); at.Before(o.UpdatedAt) {
+		return o.UpdatedAt
+	}
+	return at
+}
+
+// finish ends an order that will not be made and says what becomes of the money: what was captured and
+// not refunded yet goes back, a charge under way is waited for, anything else is void.
 func (o *Order) finish(to Status, by, reason string, at time.Time) {
 	payment := o.Payment.Status
 	switch {
-	case payment == Captured && o.Payment.Captured == 0:
-		payment = Void
-	case payment == Captured && o.Payment.Method == "counter":
-		o.Payment.Refunded = o.Payment.Captured
-		payment = Refunded
-	case payment == Captured:
-		payment = RefundPending
+	case o.Payment.Captured > 0:
+		o.beginRest(by, reason, at)
+		payment = o.afterRefunds()
 	case payment == Pending || payment == Unknown:
 	default:
 		payment = Void
@@ -98,18 +99,8 @@ func (o *Order) capture(now time.Time) {
 		o.move(StatusPlaced, Captured, "payment", "", now)
 		return
 	}
-	o.move(o.Status, RefundPending, "payment", "", now)
-}
-
-// RefundDone records that the provider gave the captured amount back.
-func RefundDone() Decision {
-	return func(o *Order, now time.Time) error {
-		if o.Payment.Status == RefundPending {
-			o.Payment.Refunded = o.Payment.Captured
-			o.move(o.Status, Refunded, "payment", "", now)
-		}
-		return nil
-	}
+	o.beginRest("payment", "", now)
+	o.move(o.Status, o.afterRefunds(), "payment", "", now)
 }
 
 // PayAgain starts another charge after a failed one; else ErrNotPayable.

@@ -113,7 +113,8 @@ type Order struct {
 	Snapshot      Snapshot
 	Contact       *Contact
 	Payment       Payment
-	Holder        string // the device that started it
+	Refunds       []Refund // oldest first
+	Holder        string   // the device that started it
 	Seen          bool
 	Steps         []Step // every version, oldest first
 	PlacedAt      time.Time
@@ -136,7 +137,7 @@ func (o *Order) next() *Order {
 	n := &Order{
 		StoreID: o.StoreID, Store: o.Store, ID: o.ID, Number: o.Number, Status: o.Status, Version: o.Version,
 		Fulfilment: o.Fulfilment, PickupAt: o.PickupAt, SlotStartsAt: o.SlotStartsAt, ReadyEstimate: o.ReadyEstimate,
-		Snapshot: o.Snapshot, Contact: o.Contact, Payment: o.Payment, Holder: o.Holder, Seen: o.Seen,
+		Snapshot: o.Snapshot, Contact: o.Contact, Payment: o.Payment, Refunds: o.Refunds, Holder: o.Holder, Seen: o.Seen,
 		Steps: slices.Clip(o.Steps), PlacedAt: o.PlacedAt, UpdatedAt: o.UpdatedAt,
 	}
 	n.Payment.Token, n.Payment.Ref = "", ""
@@ -159,7 +160,8 @@ func (o *Order) AsPlaced() *Order {
 }
 
 // orderColumns reads the store's slug by a subquery: a join with stores would let the planner go from the store to all
-// its orders, which is what it chooses while the month's partition is still empty, and keeps for hours.
+// its orders, which is what it chooses while the month's partition is still empty, and keeps for hours. Refunds are
+// looked for only where the payment says that there are some.
 const orderColumns = `
     o.store_id, (select slug from stores s where s.store_id = o.store_id), o.id, o.number, o.status, o.version, o.fulfilment, o.pickup_at, o.slot_starts_at,
     o.ready_estimate, o.snapshot, o.contact, o.payment_method, o.payment_status, o.attempt, o.captured,
@@ -167,13 +169,19 @@ const orderColumns = `
     (select json_agg(json_build_object('version', h.version, 'status', h.status,
                 'payment_status', h.payment_status, 'by', h.by, 'reason', h.reason, 'at', h.at) order by h.version)
      from order_history h
-     where h.store_id = o.store_id and h.order_id = o.id)`
+     where h.store_id = o.store_id and h.order_id = o.id),
+    case when o.payment_status in ('refund_pending', 'refunded', 'partially_refunded') then
+        (select json_agg(json_build_object('n', r.n, 'amount', r.amount, 'sales', r.sales, 'tax', r.tax, 'tip', r.tip, 'lines', r.lines,
+                    'method', r.method, 'reason', r.reason, 'by', r.by, 'status', r.status, 'failure', r.failure, 'ref', r.provider_ref,
+                    'tries', r.tries, 'at', r.created_at, 'updated_at', r.updated_at) order by r.n)
+         from refunds r
+         where r.store_id = o.store_id and r.order_id = o.id) end`
 
 func scanOrder(row pgx.CollectableRow) (*Order, error) {
 	o := new(Order)
 	err := row.Scan(&o.StoreID, &o.Store, &o.ID, &o.Number, &o.Status, &o.Version, &o.Fulfilment, &o.PickupAt, &o.SlotStartsAt,
 		&o.ReadyEstimate, &o.Snapshot, &o.Contact, &o.Payment.Method, &o.Payment.Status, &o.Payment.Attempt, &o.Payment.Captured,
-		&o.Payment.Refunded, &o.Payment.Failure, &o.Holder, &o.Seen, &o.UpdatedAt, &o.Steps)
+		&o.Payment.Refunded, &o.Payment.Failure, &o.Holder, &o.Seen, &o.UpdatedAt, &o.Steps, &o.Refunds)
 	if err != nil {
 		return nil, err
 	}
@@ -193,6 +201,9 @@ func (o *Order) inUTC() {
 	}
 	for i := range o.Steps {
 		o.Steps[i].At = o.Steps[i].At.UTC()
+	}
+	for i := range o.Refunds {
+		o.Refunds[i].At, o.Refunds[i].UpdatedAt = o.Refunds[i].At.UTC(), o.Refunds[i].UpdatedAt.UTC()
 	}
 }
 

@@ -47,9 +47,21 @@ type orderLines struct {
 
 type orderTail struct {
 	Payment   Payment       `json:"payment"`
+	Refunds   []refundView  `json:"refunds,omitempty"`
 	History   []historyView `json:"history"`
 	PlacedAt  time.Time     `json:"placed_at"`
 	UpdatedAt time.Time     `json:"updated_at"`
+}
+
+// refundView is a refund as its customer sees it.
+type refundView struct {
+	Amount int64       `json:"amount"`
+	Tax    int64       `json:"tax"`
+	Tip    int64       `json:"tip"`
+	Lines  []LineUnits `json:"lines"`
+	Status string      `json:"status"`
+	Reason string      `json:"reason,omitempty"`
+	At     time.Time   `json:"at"`
 }
 
 type historyView struct {
@@ -71,7 +83,7 @@ func (o *Order) JSON() []byte {
 			body.json = mustMarshal(o, orderLines{s.Customer, s.Lines, s.Subtotal, s.Discount, s.Tax, s.Tip, s.Total, s.Currency})
 		})
 		head := mustMarshal(o, orderHead{o.ID, o.Store, o.Number, o.Status, o.Version, o.Fulfilment, o.PickupAt, o.ReadyEstimate})
-		tail := mustMarshal(o, orderTail{o.Payment, o.history(), o.PlacedAt, o.UpdatedAt})
+		tail := mustMarshal(o, orderTail{o.Payment, o.refundViews(), o.history(), o.PlacedAt, o.UpdatedAt})
 		o.json = spliced(head, body.json, tail)
 	})
 	return o.json
@@ -103,6 +115,14 @@ func mustMarshal(o *Order, part any) []byte {
 		panic(fmt.Sprintf("order %s cannot be rendered: %v", o.ID, err))
 	}
 	return data
+}
+
+func (o *Order) refundViews() []refundView {
+	views := make([]refundView, 0, len(o.Refunds))
+	for _, r := range o.Refunds {
+		views = append(views, refundView{r.Amount, r.Tax, r.Tip, append([]LineUnits{}, r.Lines...), r.Status, r.Reason, r.At})
+	}
+	return views
 }
 
 // history lists the changes of status: a version may also change the payment alone.

@@ -106,6 +106,25 @@ func (o *Orders) Advance(ctx context.Context, ref OrderRef, decide Decision) (*O
 	return changed.Order, err
 }
 
+// AdvanceAudited is Advance with a line in the audit: who did what, and detail, in the same commit.
+func (o *Orders) AdvanceAudited(ctx context.Context, ref OrderRef, decide Decision, actor, action string, detail any) (*Order, error) {
+	var work []*changing
+	err := o.inTx(ctx, func(tx pgx.Tx) (err error) {
+		if work, err = o.change(ctx, tx, []*Change{{Ref: ref, Decide: decide}}); err != nil {
+			return err
+		}
+		if work[0].err != nil {
+			return work[0].err
+		}
+		return Audit(ctx, tx, ref.StoreID, actor, action, detail)
+	})
+	if err != nil {
+		return nil, err
+	}
+	o.hub.Publish(work[0].after)
+	return work[0].after, nil
+}
+
 // Current is the order as it is now, or ErrNotFound. Under load many are read at a time.
 func (o *Orders) Current(ctx context.Context, ref OrderRef) (*Order, error) {
 	return o.reading.Do(ctx, &ref)

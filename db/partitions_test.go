@@ -32,7 +32,7 @@ func TestEveryHistoryHasPartitionsForNow(t *testing.T) {
 	t.Parallel()
 	tx := dbtest.Tx(t)
 	tables := texts(t, tx, `select partrelid::regclass::text from pg_partitioned_table order by 1`)
-	if !slices.Equal(tables, []string{"order_history", "orders", "payments"}) {
+	if !slices.Equal(tables, []string{"ledger", "order_history", "orders", "payments", "refunds"}) {
 		t.Fatalf("partitioned are %v", tables)
 	}
 	want := bounds(t, tx, "orders")
@@ -72,7 +72,7 @@ func TestPartitionsFollowOneAnother(t *testing.T) {
 		for month := time.October; month <= time.October+5; month++ {
 			months = append(months, uuidAt(time.Date(2031, month, 1, 0, 0, 0, 0, time.UTC)))
 		}
-		for _, table := range []string{"orders", "order_history", "payments"} {
+		for _, table := range []string{"orders", "order_history", "payments", "ledger", "refunds"} {
 			got := bounds(t, tx, table)
 			got = got[len(got)-5:]
 			for i, bound := range got {

@@ -68,7 +68,8 @@ func (r *paymentRows) queueUpdate(batch *pgx.Batch) {
 		r.stores, r.ids, r.attempts, r.statuses, r.failures, r.refs, r.at)
 }
 
-// writePayments adds the attempts that a change began and carries over what became of the others.
+// writePayments adds the attempts that a change began and carries over what became of the others, with what that means
+// for the ledger and for refunds.
 func writePayments(ctx context.Context, tx pgx.Tx, work []*changing) error {
 	var begun, changed paymentRows
 	for _, c := range work {
@@ -87,6 +88,8 @@ func writePayments(ctx context.Context, tx pgx.Tx, work []*changing) error {
 	if len(changed.ids) > 0 {
 		changed.queueUpdate(batch)
 	}
+	queueLedger(batch, work)
+	queueRefunds(batch, work)
 	return tx.SendBatch(ctx, batch).Close()
 }
 
@@ -118,29 +121,21 @@ type Stuck struct {
 	Charges, Refunds []OrderRef
 }
 
-// Unsettled are the payments that have not moved since before cutoff, oldest first, at most limit.
+// Unsettled are the payments and refunds that have not moved since before cutoff, oldest first, at most limit of each.
 func Unsettled(ctx context.Context, q Querier, cutoff time.Time, limit int) (stuck Stuck, err error) {
 	rows, err := q.Query(ctx, `
-    select store_id, order_id, status
+    select store_id, order_id
     from payments
-    where status in ('pending', 'unknown', 'refund_pending') and updated_at < $1
+    where status in ('pending', 'unknown') and updated_at < $1
     order by order_id
     limit $2`, cutoff, limit)
 	if err != nil {
 		return stuck, err
 	}
-	type unsettled struct {
-		OrderRef
-		Status PaymentStatus
+	if stuck.Charges, err = pgx.CollectRows(rows, pgx.RowToStructByPos[OrderRef]); err != nil {
+		return stuck, err
 	}
-	all, err := pgx.CollectRows(rows, pgx.RowToStructByPos[unsettled])
-	for _, u := range all {
-		if u.Status == RefundPending {
-			stuck.Refunds = append(stuck.Refunds, u.OrderRef)
-		} else {
-			stuck.Charges = append(stuck.Charges, u.OrderRef)
-		}
-	}
+	stuck.Refunds, err = stuckRefunds(ctx, q, cutoff, limit)
 	return stuck, err
 }
 

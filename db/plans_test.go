@@ -46,10 +46,10 @@ func (s *statements) TraceBatchQuery(_ context.Context, _ *pgx.Conn, q pgx.Trace
 func (s *statements) TraceBatchEnd(context.Context, *pgx.Conn, pgx.TraceBatchEndData) {}
 
 var (
-	bigTable = regexp.MustCompile(`\b(orders|order_history|payments|idempotency_keys|commands)\b`)
+	bigTable = regexp.MustCompile(`\b(orders|order_history|payments|ledger|refunds|idempotency_keys|commands)\b`)
 	// wholeStore is a scan of a big table by nothing, or by nothing but the store.
-	wholeStore = regexp.MustCompile(`(?m)Seq Scan on (orders|order_history|payments|commands)|` +
-		` on (orders|order_history|payments|commands)\S* .*\n +Index Cond: \(store_id = [^()]*\)$`)
+	wholeStore = regexp.MustCompile(`(?m)Seq Scan on (orders|order_history|payments|ledger|refunds|commands)|` +
+		` on (orders|order_history|payments|ledger|refunds|commands)\S* .*\n +Index Cond: \(store_id = [^()]*\)$`)
 	parameter = regexp.MustCompile(`\$[0-9]+`)
 )
 
@@ -159,7 +159,9 @@ func fill(t *testing.T, pool *pgxpool.Pool) {
 		 select 1 + i % 200, 'orders', 'key ' || i, '', gen_random_uuid(), now() - i * interval '4 seconds' from generate_series(1, 20000) i`,
 		`insert into commands (store_id, id, by, device_seq, type, content_hash, order_id, result, occurred_at)
 		 select 1 + i % 200, gen_random_uuid(), 'device:seed', i, 'start', '', gen_random_uuid(), 'applied', now() from generate_series(1, 20000) i`,
-		`vacuum (analyze) orders, order_history, payments, idempotency_keys, commands`,
+		`insert into refunds (store_id, order_id, n, amount, sales, tax, tip, lines, method, by, status, created_at, updated_at)
+		 select store_id, id, 1, 1, 1, 0, 0, '[]', 'card', 'staff:seed', 'done', updated_at, updated_at from orders`,
+		`vacuum (analyze) orders, order_history, payments, ledger, refunds, idempotency_keys, commands`,
 	} {
 		if _, err := pool.Exec(t.Context(), sql); err != nil {
 			t.Fatal(err)
@@ -175,7 +177,7 @@ func bigPartitions(t *testing.T, pool *pgxpool.Pool) []string {
     select relname
     from pg_class
     where relkind = 'r' and reltuples > 1000
-        and relname ~ '^(orders|order_history|payments|idempotency_keys|commands)(_[0-9]{4}_[0-9]{2})?$'`)
+        and relname ~ '^(orders|order_history|payments|ledger|refunds|idempotency_keys|commands)(_[0-9]{4}_[0-9]{2})?$'`)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -240,6 +242,15 @@ func liveThrough(t *testing.T, open *pgxpool.Pool) []string {
 	cancelled := place("cancelled")
 	_, err = w.Advance(ctx, cancelled, db.CancelByCustomer("customer", ""))
 	must(err)
+	half, err := w.Advance(ctx, ref, db.GiveBack(db.RefundRequest{Lines: []db.LineUnits{{Line: 0, Quantity: 1}}, Reason: "cold"}, "staff:mia"))
+	must(err)
+	_, err = w.Settle(ctx, ref, db.RefundFailed(1, 1, "expired_card"))
+	must(err)
+	_, err = w.AdvanceAudited(ctx, ref, db.RefundByHand(1, "staff:mia", "cash"), "staff:mia", "refund.by_hand", nil)
+	must(err)
+	if half.Payment.Status != db.RefundPending {
+		t.Fatalf("the payment is %s", half.Payment.Status)
+	}
 	_, err = w.Current(ctx, ref)
 	must(err)
 	_, err = w.ReplayOf(ctx, ref.StoreID, "life", []byte("hash"))
@@ -267,7 +278,10 @@ func readThrough(t *testing.T, pool *pgxpool.Pool, ref db.OrderRef) {
 	_, errOverdue := db.Overdue(ctx, pool, now, []db.Status{db.PaymentPending}, 100)
 	_, errStory := db.Story(ctx, pool, ref)
 	_, errPrune := db.PruneKeys(ctx, pool, 30*time.Hour, 100)
-	errs := []error{errList, errFind, errBoard, errWait, errCharges, errUnsettled, errOverdue, errStory, errPrune}
+	_, errAsked := db.RefundsAsked(ctx, pool, ref)
+	_, errFailed := db.FailedRefunds(ctx, pool, uuid.Nil, 0, 50)
+	_, errCount := db.CountFailedRefunds(ctx, pool, 50)
+	errs := []error{errAsked, errFailed, errCount, errList, errFind, errBoard, errWait, errCharges, errUnsettled, errOverdue, errStory, errPrune}
 	if i := slices.IndexFunc(errs, func(err error) bool { return err != nil }); i >= 0 {
 		t.Fatal(errs[i])
 	}

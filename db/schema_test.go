@@ -65,7 +65,7 @@ func TestEveryKeyBeginsWithItsStore(t *testing.T) {
 	t.Parallel()
 	tx := dbtest.Tx(t)
 	tables := storeOwned(t, tx)
-	for _, table := range []string{"orders", "order_history", "payments", "idempotency_keys", "devices", "commands", "slots", "store_settings"} {
+	for _, table := range []string{"orders", "order_history", "payments", "ledger", "refunds", "idempotency_keys", "devices", "commands", "slots", "store_settings"} {
 		if !slices.Contains(tables, table) {
 			t.Errorf("%s has no store_id", table)
 		}
@@ -176,7 +176,7 @@ func TestTablesCanBeSpreadByStore(t *testing.T) {
     join pg_class f on f.oid = k.confrelid
     where k.contype = 'f' and k.conparentid = 0 and c.relnamespace = 'spread'::regnamespace
     order by 1`)
-		want := []string{"availability -> public.stores", "devices -> public.stores", "payments -> spread.orders", "store_settings -> public.stores"}
+		want := []string{"availability -> public.stores", "devices -> public.stores", "payments -> spread.orders", "refunds -> spread.orders", "store_settings -> public.stores"}
 		if !slices.Equal(foreign, want) {
 			t.Errorf("the copies point at %v, want %v", foreign, want)
 		}

@@ -46,7 +46,7 @@ func SeedOrders(ctx context.Context, pool *pgxpool.Pool, n int) error {
 		}
 		done += bite
 	}
-	_, err = pool.Exec(ctx, `analyze orders, order_history, payments`)
+	_, err = pool.Exec(ctx, `analyze orders, order_history, payments, ledger`)
 	return err
 }
 
@@ -98,10 +98,14 @@ func seedOrders(ctx context.Context, pool *pgxpool.Pool, snapshot *Snapshot, fro
         cross join (values (1, 'payment_pending', 'pending', 'customer', interval '0'), (2, 'placed', 'captured', 'payment', interval '1 second'),
                            (3, 'in_progress', 'captured', 'device:seed', interval '1 minute'), (4, 'ready', 'captured', 'device:seed', interval '4 minutes'),
                            (5, 'picked_up', 'captured', 'device:seed', interval '5 minutes')) as v (version, status, payment_status, by, after)
+    ), taken as (
+        insert into ledger (store_id, order_id, version, kind, card, till, sales, tax, tips, at)
+        select store_id, id, 2, 'capture', $5, 0, -($5 - $6::int8), -$6::int8, 0, at + interval '1 second'
+        from past
     )
     insert into payments (store_id, order_id, attempt, amount, status, provider_ref, created_at, updated_at)
     select store_id, id, 1, $5, 'captured', 'seed', at, at + interval '1 second'
-    from past`, from, step, n, snapshot, snapshot.Total)
+    from past`, from, step, n, snapshot, snapshot.Total, snapshot.Tax)
 		return err
 	})
 }

@@ -10,7 +10,7 @@ import (
 // StoryEntry is one thing that happened to an order.
 type StoryEntry struct {
 	At     time.Time
-	Kind   string // request, state, charge, job or notification
+	Kind   string // request, state, charge, refund, ledger, job or notification
 	Title  string
 	Detail string
 }
@@ -19,7 +19,8 @@ type StoryEntry struct {
 const storyMax = 500
 
 // Story is what the database knows of an order: the requests and commands that named it, its versions, the
-// attempts to charge it with the provider's words, and its notifications; in no order.
+// attempts to charge it and its refunds with the provider's words, its rows of the ledger, and its notifications; in no
+// order.
 func Story(ctx context.Context, q Querier, ref OrderRef) ([]StoryEntry, error) {
 	rows, err := q.Query(ctx, `
     select at, kind, title, detail
@@ -43,6 +44,17 @@ func Story(ctx context.Context, q Querier, ref OrderRef) ([]StoryEntry, error) {
                p.amount || ' minor units, begun ' || p.created_at || coalesce(', ' || p.failure, '') || coalesce(', provider''s ' || p.provider_ref, '')
         from payments p
         where p.store_id = $1 and p.order_id = $2
+        union all
+        select r.updated_at, 'refund', 'refund ' || r.n || ': ' || r.status,
+               r.amount || ' minor units to ' || r.method || ' (sales ' || r.sales || ', tax ' || r.tax || ', tip ' || r.tip || '), asked for by ' || r.by
+               || coalesce(', ' || r.reason, '') || ', try ' || r.tries || coalesce(', ' || r.failure, '') || coalesce(', provider''s ' || r.provider_ref, '')
+        from refunds r
+        where r.store_id = $1 and r.order_id = $2
+        union all
+        select l.at, 'ledger', l.kind || ', version ' || l.version,
+               'card ' || l.card || ', till ' || l.till || ', sales ' || l.sales || ', tax ' || l.tax || ', tips ' || l.tips
+        from ledger l
+        where l.store_id = $1 and l.order_id = $2
         union all
         select n.at, 'notification', n.kind || ' by ' || n.channel || ': ' || n.outcome, coalesce(n.detail, '')
         from notification_log n

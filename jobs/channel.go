@@ -62,6 +62,9 @@ func messageText(kind string, o *db.Order) string {
 		}
 		return fmt.Sprintf("%s, your order %d was cancelled.", name, o.Number)
 	case "refund_issued":
+		if o.Payment.Refunded < o.Payment.Captured {
+			return fmt.Sprintf("%s, a part of the payment of your order %d was given back.", name, o.Number)
+		}
 		return fmt.Sprintf("%s, the payment of your order %d was given back.", name, o.Number)
 	}
 	return ""

@@ -177,14 +177,28 @@ func (s *Sandbox) LookUp(ctx context.Context, key string) (*ProviderCharge, erro
 	return booked[key].said(), nil
 }
 
-// Refund gives a charge back, once per key.
+// Refund gives an amount of a charge back, once per key. More than is left of the charge is refused for good.
 func (s *Sandbox) Refund(ctx context.Context, key, chargeKey string, amount int64) error {
-	_, err := s.pool.Exec(ctx, `
-    insert into sandbox.refunds (key, charge_key, amount)
-    values ($1, $2, $3)
-    on conflict (key) do nothing`, key, chargeKey, amount)
-	if err != nil {
+	var booked bool
+	err := s.pool.QueryRow(ctx, `
+    with left_over as (
+        select c.amount - coalesce((select sum(r.amount) from sandbox.refunds r where r.charge_key = c.key), 0) as amount
+        from sandbox.charges c
+        where c.key = $2
+    ), booked as (
+        insert into sandbox.refunds (key, charge_key, amount)
+        select $1, $2, $3::int8
+        from left_over
+        where amount >= $3::int8
+        on conflict (key) do nothing
+        returning key
+    )
+    select exists (select from booked) or exists (select from sandbox.refunds where key = $1)`, key, chargeKey, amount).Scan(&booked)
+	switch {
+	case err != nil:
 		return fmt.Errorf("provider: %w", err)
+	case !booked:
+		return errRefundFailed{"charge_already_refunded"}
 	}
 	return nil
 }

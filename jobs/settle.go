@@ -82,36 +82,3 @@ func (c *Client) lookUp(ctx context.Context, charge *db.Charge) (*ProviderCharge
 		}
 	}
 }
-
-type refundArgs struct {
-	db.OrderRef
-}
-
-func (refundArgs) Kind() string { return "refund" }
-
-func (refundArgs) InsertOpts() river.InsertOpts {
-	return river.InsertOpts{Queue: queueSettle, MaxAttempts: 50}
-}
-
-// refundWorker gives back what a cancelled or expired order had paid.
-type refundWorker struct {
-	river.WorkerDefaults[refundArgs]
-	client *Client
-}
-
-func (w *refundWorker) NextRetry(job *river.Job[refundArgs]) time.Time { return soon(job.Attempt) }
-
-func (w *refundWorker) Work(ctx context.Context, job *river.Job[refundArgs]) error {
-	charges, err := db.ChargesOf(ctx, w.client.pool, []db.OrderRef{job.Args.OrderRef})
-	if err != nil || len(charges) == 0 || charges[0].Status != db.RefundPending {
-		return err
-	}
-	charge := charges[0]
-	patience, cancel := context.WithTimeout(ctx, lookFor)
-	defer cancel()
-	if err := w.client.provider.Refund(patience, "refund-"+charge.Key(), charge.Key(), charge.Amount); err != nil {
-		return err
-	}
-	_, err = w.client.orders.Settle(ctx, charge.OrderRef, db.RefundDone())
-	return err
-}

@@ -53,10 +53,11 @@ func (s *shop) exec(t *testing.T, sql string, args ...any) {
 	}
 }
 
-// sweep makes the order's payment so old that nobody can still be at it, and sweeps.
+// sweep makes the order's payment and refunds so old that nobody can still be at them, and sweeps.
 func (s *shop) sweep(t *testing.T, o *db.Order) {
 	t.Helper()
 	s.exec(t, `update payments set created_at = now() - $2::interval, updated_at = now() - $2::interval where order_id = $1`, o.ID, givenUpAfter+time.Second)
+	s.exec(t, `update refunds set updated_at = now() - $2::interval where order_id = $1`, o.ID, givenUpAfter+time.Second)
 	if err := (&sweepWorker{client: s.jobs}).Work(t.Context(), &river.Job[sweepArgs]{}); err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +122,7 @@ func TestSweep(t *testing.T) {
 		"refund made, and not taken note of": {func(s *shop, t *testing.T) *db.Order {
 			o := s.mute().cancelled(t, s.paid(t, nil))
 			c := s.charge(t, o)
-			if err := s.jobs.provider.Refund(t.Context(), "refund-"+c.Key(), c.Key(), c.Amount); err != nil {
+			if err := s.jobs.provider.Refund(t.Context(), o.Refunds[0].Key(o.Ref()), c.Key(), c.Amount); err != nil {
 				t.Fatal(err)
 			}
 			return o

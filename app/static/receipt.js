@@ -21,6 +21,7 @@ function show(order) {
     h('ul', { class: 'lines' }, order.lines.map(line)),
     h('dl', { class: 'sums' }, sums(order)),
     h('dl', { class: 'sums', id: 'money' }, moneyRows(order.payment)),
+    (order.refunds ?? []).map((given) => refund(order, given)),
     order.payment.status !== 'captured' && h('p', { class: 'news-more' }, moneyWords(order)));
   document.title = `Receipt ${order.number}`;
   one('#print').hidden = false;
@@ -45,6 +46,24 @@ function moneyRows({ method, captured, refunded }) {
     refunded > 0 && fact('Refunded', money(-refunded)),
     refunded > 0 && h('div', { class: 'total' }, h('dt', null, 'Kept'), h('dd', null, money(captured - refunded))),
   ];
+}
+
+const WAYS = { done: 'Given back', pending: 'On its way back', failed: 'Still owed to you: the shop sees to it' };
+
+/** refund is one refund with what it was for. */
+function refund(order, { amount, tax, tip, lines, status, reason, at }) {
+  const parts = lines.map(({ line, quantity }) => {
+    const { name, unit_price: price } = order.lines[line];
+    return fact(`${quantity} × ${name}`, money(-quantity * price));
+  });
+  return h('section', { class: 'refunded', 'data-status': status },
+    h('h2', null, `Refund, ${longDay(at)}, ${clock(at)}`),
+    reason && h('p', { class: 'line-options' }, reason),
+    h('dl', { class: 'sums' },
+      parts,
+      tax > 0 && fact('Tax', money(-tax)),
+      tip > 0 && fact('Tip', money(-tip)),
+      h('div', { class: 'total' }, h('dt', null, WAYS[status]), h('dd', null, money(-amount)))));
 }
 
 function refuse(problem) {

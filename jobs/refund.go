@@ -1,0 +1,72 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/riverqueue/river"
+
+	"frenchpress/db"
+)
+
+// errRefundFailed is the provider's word that it will never carry out a refund under its key.
+type errRefundFailed struct{ reason string }
+
+func (e errRefundFailed) Error() string { return "the provider refused a refund for good: " + e.reason }
+
+type refundArgs struct {
+	db.OrderRef
+}
+
+func (refundArgs) Kind() string { return "refund" }
+
+func (refundArgs) InsertOpts() river.InsertOpts {
+	return river.InsertOpts{Queue: queueSettle, MaxAttempts: 50}
+}
+
+// refundWorker has the provider carry out the refunds of an order that wait for it.
+type refundWorker struct {
+	river.WorkerDefaults[refundArgs]
+	client *Client
+}
+
+func (w *refundWorker) NextRetry(job *river.Job[refundArgs]) time.Time { return soon(job.Attempt) }
+
+func (w *refundWorker) Work(ctx context.Context, job *river.Job[refundArgs]) error {
+	asked, err := db.RefundsAsked(ctx, w.client.pool, job.Args.OrderRef)
+	if err != nil || len(asked) == 0 {
+		return err
+	}
+	charges, err := db.ChargesOf(ctx, w.client.pool, []db.OrderRef{job.Args.OrderRef})
+	if err != nil || len(charges) == 0 {
+		return err
+	}
+	var failed error
+	for i := range asked {
+		failed = errors.Join(failed, w.client.giveBack(ctx, charges[0], &asked[i]))
+	}
+	return failed
+}
+
+// giveBack asks the provider once for a refund and records what it said. Only what it has refused for good ends here
+// without an error: that waits for staff. Anything else is asked again, under the same key.
+func (c *Client) giveBack(ctx context.Context, charge *db.Charge, refund *db.Refund) error {
+	patience, cancel := context.WithTimeout(ctx, lookFor)
+	defer cancel()
+	said := db.RefundDone(refund.N, "")
+	err := c.provider.Refund(patience, refund.Key(charge.OrderRef), charge.Key(), refund.Amount)
+	var refused errRefundFailed
+	switch {
+	case errors.As(err, &refused):
+		said = db.RefundFailed(refund.N, refund.Tries, refused.reason)
+		c.config.Log.LogAttrs(ctx, slog.LevelWarn, "the provider refused a refund for good; it waits for staff at /staff/refunds",
+			slog.Int("store", int(charge.StoreID)), slog.String("order", charge.ID.String()), slog.Int("refund", refund.N),
+			slog.String("reason", refused.reason))
+	case err != nil:
+		return err
+	}
+	_, err = c.orders.Settle(ctx, charge.OrderRef, said)
+	return err
+}
