@@ -46,6 +46,10 @@ var admissions = map[string]admission{
 	"GET /v1/stores/:store/board/live":             {"device support manager admin", 200, 0},
 	"POST /v1/stores/:store/commands":              {"device manager admin", 415, 0},
 
+	"POST /v1/payments/webhook":    {"anyone", 404, 0}, // without PAYMENT_WEBHOOK_SECRET
+	"GET /v1/payments/differences": {"admin", 200, 0},
+	"POST /v1/payments/reconcile":  {"admin", 200, 0},
+
 	"GET /":                          {"anyone", 200, 0},
 	"GET /:store":                    {"anyone", 200, 0},
 	"GET /:store/orders/:id":         {"anyone", 200, 200}, // shows nothing by itself
@@ -60,6 +64,7 @@ var admissions = map[string]admission{
 	"POST /staff/reset":              {"anyone", 415, 0},
 	"POST /staff/sign-out":           {"anyone", 303, 0},
 	"GET /staff":                     {"support manager admin", 200, 0},
+	"GET /staff/payments":            {"support manager admin", 200, 0},
 	"GET /staff/orders":              {"support manager admin", 400, 0}, // no store is named
 	"GET /staff/:store/orders/:id":   {"support manager admin", 200, 404},
 	"GET /staff/refunds":             {"support manager admin", 200, 0},

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -19,6 +20,7 @@ import (
 
 	"frenchpress/db"
 	"frenchpress/jobs"
+	"frenchpress/jobs/sandbox"
 )
 
 // operator is the actor of what is done on the command line.
@@ -37,6 +39,7 @@ type commands struct {
 		Disable  staffDisableCommand  `cmd:"" help:"Shut somebody out."`
 	} `cmd:"" help:"Members of staff."`
 	Announce announceCommand `cmd:"" help:"Send a text to everybody who wants news, and print the campaign's id and how many they are."`
+	Sandbox  sandboxCommand  `cmd:"" help:"Run the card provider for trials as a server of its own; PAYMENT_URL then is its address, PAYMENT_KEY any sk_... ."`
 	Version  versionCommand  `cmd:"" help:"Print the version."`
 }
 
@@ -271,6 +274,26 @@ func (a *announceCommand) Run(ctx context.Context, log *slog.Logger) error {
 		_, err = fmt.Println(campaign, subscribers)
 		return err
 	})
+}
+
+type sandboxCommand struct {
+	Listen        string        `default:"127.0.0.1:12111" help:"Address to listen on."`
+	Dir           string        `required:"" help:"Directory for its books."`
+	Webhook       string        `help:"Where it tells of things, such as http://localhost:8080/v1/payments/webhook." placeholder:"URL"`
+	WebhookSecret string        `help:"Signs what it tells; PAYMENT_WEBHOOK_SECRET of the shop."`
+	Faults        string        `help:"Faults by rate, as JSON such as {\"timeout_after\": 0.1}." default:"{}"`
+	Stall         time.Duration `help:"How long a stalled call takes." default:"30s"`
+}
+
+// Run serves until somebody asks for the end.
+func (s *sandboxCommand) Run(ctx context.Context, log *slog.Logger) error {
+	options := sandbox.Options{WebhookURL: s.Webhook, WebhookSecret: s.WebhookSecret, Stall: s.Stall, Log: log}
+	faults := json.NewDecoder(strings.NewReader(s.Faults))
+	faults.DisallowUnknownFields()
+	if err := faults.Decode(&options.Faults); err != nil {
+		return fmt.Errorf("--faults cannot be understood: %w", err)
+	}
+	return sandbox.Serve(ctx, s.Dir, s.Listen, options)
 }
 
 type versionCommand struct{}

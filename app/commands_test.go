@@ -180,7 +180,7 @@ func TestCommandsRefuseInOneSentence(t *testing.T) {
 
 func TestSignalEndsTheProgram(t *testing.T) {
 	t.Parallel()
-	cmd := newProgram(t, []string{"DATABASE_URL=" + dbtest.URL(t), "HOST=127.0.0.1", "PORT=0"})
+	cmd := newProgram(t, []string{"DATABASE_URL=" + dbtest.URL(t), "DATA_DIR=" + t.TempDir(), "HOST=127.0.0.1", "PORT=0"})
 	said := new(logged)
 	cmd.Stderr = said
 	if err := cmd.Start(); err != nil {

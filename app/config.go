@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -20,7 +21,7 @@ type Config struct {
 	Host           string         `env:"HOST"` // empty: all addresses
 	Port           uint16         `env:"PORT" envDefault:"8080"`
 	DatabaseURL    string         `env:"DATABASE_URL"` // empty: a private cluster under DataDir
-	DataDir        string         `env:"DATA_DIR"`
+	DataDir        string         `env:"DATA_DIR"`     // the private cluster, and the sandbox's books
 	SecretKey      string         `env:"SECRET_KEY"`
 	PaymentURL     string         `env:"PAYMENT_URL"` // empty: the sandbox
 	PaymentKey     string         `env:"PAYMENT_KEY"`
@@ -93,7 +94,9 @@ func (c *Config) validate() error {
 	check(c.GroupMax >= 0 && c.GroupMax <= groupMost, fmt.Sprintf("GROUP_MAX must be 0 to %d", groupMost))
 	check(c.GroupFlights >= 0 && c.GroupFlights <= groupMost, fmt.Sprintf("GROUP_FLIGHTS must be 0 to %d", groupMost))
 	check(c.SecretKey == "" || len(c.SecretKey) >= 32, "SECRET_KEY must have at least 32 characters")
-	check(c.PaymentURL == "", "PAYMENT_URL must be unset: this version knows no provider but the built-in sandbox")
+	check(c.PaymentURL == "" || isWebAddress(c.PaymentURL), "PAYMENT_URL must be an address such as https://api.stripe.com")
+	check(c.PaymentURL == "" || c.PaymentKey != "", "PAYMENT_URL needs PAYMENT_KEY")
+	check(c.PaymentKey == "" || visible(c.PaymentKey), "PAYMENT_KEY must be visible ASCII characters")
 	check(c.SMTPURL == "", "SMTP_URL must be unset: this version writes mail to the log")
 	if faults == nil {
 		return nil
@@ -109,6 +112,16 @@ func (c *Config) address() string {
 func onLoopback(host string) bool {
 	address, err := netip.ParseAddr(host)
 	return host == "localhost" || (err == nil && address.IsLoopback())
+}
+
+// isWebAddress tells whether a text is an address that can be asked, without anything that would be in the way of a path.
+func isWebAddress(text string) bool {
+	u, err := url.Parse(text)
+	return err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != "" && u.User == nil && u.RawQuery == "" && u.Fragment == ""
+}
+
+func visible(text string) bool {
+	return !strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' })
 }
 
 // settingFaults puts the names of settings in place of those of fields.

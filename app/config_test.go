@@ -77,7 +77,10 @@ func TestConfigFaultsNameTheSetting(t *testing.T) {
 		"GROUP_MAX=5000":             "GROUP_MAX must be 0 to 4096",
 		"GROUP_FLIGHTS=-1":           "GROUP_FLIGHTS must be 0 to 4096",
 		"SECRET_KEY=tooshort":        "SECRET_KEY must have at least 32",
-		"PAYMENT_URL=pay.me":         "PAYMENT_URL",
+		"PAYMENT_URL=pay.me":         "PAYMENT_URL must be an address",
+		"PAYMENT_URL=ftp://pay.me":   "PAYMENT_URL must be an address",
+		"PAYMENT_URL=http://pay.me":  "PAYMENT_URL needs PAYMENT_KEY",
+		"PAYMENT_KEY=a b":            "PAYMENT_KEY must be visible",
 		"SMTP_URL=http://mail":       "SMTP_URL",
 	} {
 		_, err := readConfig([]string{"HOME=/home/ada", given})

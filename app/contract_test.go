@@ -344,11 +344,12 @@ func isFalse(s openapi3.BoolSchema) bool { return s.Has != nil && !*s.Has }
 func TestContractRoutes(t *testing.T) {
 	t.Parallel()
 	doc := openContract(t).doc
-	want := strings.Fields(`GET/healthz GET/metrics GET/openapi.yaml GET/readyz GET/v1/stores
+	want := strings.Fields(`GET/healthz GET/metrics GET/openapi.yaml GET/readyz GET/v1/payments/differences GET/v1/stores
 		GET/v1/stores/{store} GET/v1/stores/{store}/board GET/v1/stores/{store}/board/live GET/v1/stores/{store}/menu
 		GET/v1/stores/{store}/orders GET/v1/stores/{store}/orders/{id} GET/v1/stores/{store}/orders/{id}/live
 		GET/v1/stores/{store}/orders/{id}/preferences
-		GET/v1/stores/{store}/slots PATCH/v1/stores/{store} POST/v1/stores/{store}/commands
+		GET/v1/stores/{store}/slots PATCH/v1/stores/{store} POST/v1/payments/reconcile POST/v1/payments/webhook
+		POST/v1/stores/{store}/commands
 		POST/v1/stores/{store}/orders POST/v1/stores/{store}/orders/{id}/cancel
 		POST/v1/stores/{store}/orders/{id}/payment POST/v1/stores/{store}/orders/{id}/refunds POST/v1/stores/{store}/quotes PUT/v1/stores/{store}/menu
 		PUT/v1/stores/{store}/orders/{id}/preferences`)

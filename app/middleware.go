@@ -167,7 +167,8 @@ func (a *API) recovered(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// rateLimit holds every client address to so many requests a second, but for those who watch our health.
+// rateLimit holds every client address to so many requests a second, but for those who watch our health, and the
+// provider, which tells of many orders from few addresses and signs what it says.
 func (a *API) rateLimit() echo.MiddlewareFunc {
 	if *a.config.RateLimit == 0 {
 		return func(next echo.HandlerFunc) echo.HandlerFunc { return next }
@@ -176,7 +177,7 @@ func (a *API) rateLimit() echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
 			switch c.Path() {
-			case "/healthz", "/readyz", "/metrics":
+			case "/healthz", "/readyz", "/metrics", webhookPath:
 				return next(c)
 			}
 			if limiter.OnLimit(c.Response(), c.Request(), httprate.CanonicalizeIP(c.RealIP())) {

@@ -16,7 +16,7 @@ import (
 func TestOperatorsPort(t *testing.T) {
 	t.Parallel()
 	operator := freeAddress(t)
-	config, err := readConfig([]string{"DATABASE_URL=" + dbtest.URL(t), "HOST=127.0.0.1", "PORT=0", "OPERATOR_ADDR=" + operator})
+	config, err := readConfig([]string{"DATABASE_URL=" + dbtest.URL(t), "DATA_DIR=" + t.TempDir(), "HOST=127.0.0.1", "PORT=0", "OPERATOR_ADDR=" + operator})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -179,8 +179,12 @@ func (a *API) staffPage(c echo.Context) (staffPage, error) {
 		return staffPage{}, err
 	}
 	failed, err := db.CountFailedRefunds(c.Request().Context(), a.pool, failedCountMost)
+	if err != nil {
+		return staffPage{}, err
+	}
+	open, err := db.OpenDifferences(c.Request().Context(), a.pool, differencesShown)
 	return staffPage{
-		head: head{Title: "Staff"}, Name: requestOf(c).principal.name, DeadLetters: dead, FailedRefunds: failed,
+		head: head{Title: "Staff"}, Name: requestOf(c).principal.name, DeadLetters: dead, FailedRefunds: failed, Differences: len(open),
 		Stores: stores, Query: search, Next: next,
 	}, err
 }

@@ -29,17 +29,18 @@ func testPages() map[string]any {
 	refund := refundForm{7, false, []refundLine{{"Latte <large>", "$5.75", 1, 2, 2}, {"Scone", "$3.25", 0, 1, 0}}, "$1.50", true, "cold", []string{"Too many."}}
 	refused := failedRefund{"/staff/ferry-building/orders/01933a4e", "Ferry", "Ada", 42, 1, 2, "$5.75", "expired_card", "cold <milk>", "staff:mia", at}
 	return map[string]any{
-		"stores":  storesPage{head{"Choose a store", "stores.js"}, `"fog" & sun`, []storeView{samplePlace, shut}, "c2", true},
-		"menu":    menuPage{head{"Ferry Building", "menu.js"}, shut, []categoryView{{"Tea & Chocolate", items}}},
-		"order":   orderPage{head{"Your order", "order.js"}, samplePlace, "01933a4e-7c11-7d2a-8f00-6ac1f3a1e111"},
-		"board":   boardPage{head{"Board", "board.js"}, samplePlace},
-		"sign-in": doorPage{head{"Staff sign-in", ""}, "maria", "It is set.", "Too many tries.", 27},
-		"forgot":  doorPage{head{"Forgot your password?", ""}, "maria", "", "Too many tries.", 27},
-		"reset":   doorPage{head{"Set a new password", ""}, "maria", "A code is on its way.", "Too many tries.", 27},
-		"staff":   staffPage{head{"Staff", ""}, "maria", 2, 3, []storeView{samplePlace}, "ferry", "c2", findView{"ferry", "12", "2026-11-23", "", "There is no such order."}},
-		"story":   storyPage{head{"Order 42", ""}, samplePlace, "01933a4e", 42, "placed", "$12.62", []storyEntry{{at, "state", "placed", "version 2"}}, refund},
-		"refunds": refundsPage{head{"Failed refunds", ""}, "maria", []failedRefund{refused, refused}, "c2", true},
-		"fault":   faultPage{head{"Nothing here", ""}, 404, "There is no such page.", "01933a4e"},
+		"stores":   storesPage{head{"Choose a store", "stores.js"}, `"fog" & sun`, []storeView{samplePlace, shut}, "c2", true},
+		"menu":     menuPage{head{"Ferry Building", "menu.js"}, shut, []categoryView{{"Tea & Chocolate", items}}},
+		"order":    orderPage{head{"Your order", "order.js"}, samplePlace, "01933a4e-7c11-7d2a-8f00-6ac1f3a1e111"},
+		"board":    boardPage{head{"Board", "board.js"}, samplePlace},
+		"sign-in":  doorPage{head{"Staff sign-in", ""}, "maria", "It is set.", "Too many tries.", 27},
+		"forgot":   doorPage{head{"Forgot your password?", ""}, "maria", "", "Too many tries.", 27},
+		"reset":    doorPage{head{"Set a new password", ""}, "maria", "A code is on its way.", "Too many tries.", 27},
+		"staff":    staffPage{head{"Staff", ""}, "maria", 2, 3, 1, []storeView{samplePlace}, "ferry", "c2", findView{"ferry", "12", "2026-11-23", "", "There is no such order."}},
+		"story":    storyPage{head{"Order 42", ""}, samplePlace, "01933a4e", 42, "placed", "$12.62", []storyEntry{{at, "state", "placed", "version 2"}}, refund},
+		"refunds":  refundsPage{head{"Failed refunds", ""}, "maria", []failedRefund{refused, refused}, "c2", true},
+		"fault":    faultPage{head{"Nothing here", ""}, 404, "There is no such page.", "01933a4e"},
+		"payments": paymentsPage{head{"Payments", ""}, "never", []differenceView{{"Another amount was charged.", "pi_1", "today", "$5.75", "$5.57", "01933a4e", "Ferry Building", "/staff/ferry-building/orders/01933a4e"}}},
 	}
 }
 

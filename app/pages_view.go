@@ -108,6 +108,7 @@ type staffPage struct {
 	Name          string
 	DeadLetters   int
 	FailedRefunds int
+	Differences   int
 	Stores        []storeView
 	Query         string
 	Next          string
@@ -118,6 +119,20 @@ type staffPage struct {
 type findView struct {
 	Store, Number, Day, Order string
 	Fault                     string
+}
+
+// paymentsPage is what the provider's books and ours differ in ("payments").
+type paymentsPage struct {
+	head
+	Ran         string // when they were compared last, or never
+	Differences []differenceView
+}
+
+// differenceView is one difference, in amounts of its currency where that is known.
+type differenceView struct {
+	Words, Intent, Since string
+	Ours, Provider       string
+	Order, Store, Story  string // Story is the address of its page; all empty without an order
 }
 
 // storyPage tells all that happened to one order ("story"), oldest first.

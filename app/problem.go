@@ -40,6 +40,7 @@ var problemKinds = map[string]struct {
 }{
 	"malformed_json":          {400, "The body cannot be read"},
 	"bad_query":               {400, "A query parameter cannot be used"},
+	"bad_signature":           {400, "The signature is not right"},
 	"idempotency_key_missing": {400, "Idempotency-Key is missing"},
 	"idempotency_key_invalid": {400, "Idempotency-Key cannot be used"},
 	"unauthenticated":         {401, "Who are you?"},

@@ -54,6 +54,9 @@ const (
 	placingRoute = "/v1/stores/:store/orders"
 )
 
+// webhookPath is where the provider tells us of things.
+const webhookPath = "/v1/payments/webhook"
+
 // routes is every address there is. The access matrix of the tests is made from it.
 func (a *API) routes() []Route {
 	return []Route{
@@ -82,6 +85,10 @@ func (a *API) routes() []Route {
 		{Method: "GET", Path: "/v1/stores/:store/board/live", Handler: a.getBoardLive, Who: byBarista | byStaff, Live: true},
 		{Method: "POST", Path: "/v1/stores/:store/commands", Handler: a.postCommands, Who: byBarista | byManager | byAdmin},
 
+		{Method: "POST", Path: webhookPath, Handler: a.postProviderMessage},
+		{Method: "GET", Path: "/v1/payments/differences", Handler: a.getDifferences, Who: byAdmin},
+		{Method: "POST", Path: "/v1/payments/reconcile", Handler: a.postReconcile, Who: byAdmin},
+
 		{Method: "GET", Path: "/", Handler: a.shopPage, Page: true},
 		{Method: "GET", Path: "/:store", Handler: a.storePage, Page: true},
 		{Method: "GET", Path: "/:store/orders/:id", Handler: a.orderPage, Page: true},
@@ -96,6 +103,7 @@ func (a *API) routes() []Route {
 		{Method: "POST", Path: "/staff/reset", Handler: a.staffReset, Page: true},
 		{Method: "POST", Path: "/staff/sign-out", Handler: a.staffSignOut, Page: true},
 		{Method: "GET", Path: "/staff", Handler: a.staffHome, Who: byStaff, Page: true},
+		{Method: "GET", Path: "/staff/payments", Handler: a.staffPayments, Who: byStaff, Page: true},
 		{Method: "GET", Path: "/staff/orders", Handler: a.findOrder, Who: byStaff, Page: true},
 		{Method: "GET", Path: "/staff/:store/orders/:id", Handler: a.staffOrderPage, Who: byStaff, Page: true},
 		{Method: "GET", Path: "/staff/refunds", Handler: a.staffRefunds, Who: byStaff, Page: true},

@@ -83,7 +83,11 @@ func (s *Server) start(ctx context.Context, config Config, log *slog.Logger) err
 			return fmt.Errorf("opening the demo stores: %w", err)
 		}
 	}
-	if s.api, err = newAPI(ctx, config, log, pool); err != nil {
+	provider, err := s.openProvider(ctx, config, log, pool)
+	if err != nil {
+		return err
+	}
+	if s.api, err = newAPI(ctx, config, log, pool, provider); err != nil {
 		return err
 	}
 	if err := s.startWork(ctx); err != nil {
@@ -123,7 +127,7 @@ func (s *Server) openDatabase(ctx context.Context, config Config, log *slog.Logg
 }
 
 // newAPI opens all that handlers work with, and starts none of it.
-func newAPI(ctx context.Context, config Config, log *slog.Logger, pool *pgxpool.Pool) (*API, error) {
+func newAPI(ctx context.Context, config Config, log *slog.Logger, pool *pgxpool.Pool, provider *jobs.Provider) (*API, error) {
 	a := &API{
 		config: config, log: log, pool: pool, metrics: newMetrics(), sessions: newSessions(pool),
 		crossOrigin: http.NewCrossOriginProtection(), hub: db.NewHub(pool), revoked: db.NewRevoked(pool),
@@ -143,7 +147,9 @@ func newAPI(ctx context.Context, config Config, log *slog.Logger, pool *pgxpool.
 	if a.catalog, err = db.OpenCatalog(ctx, pool); err != nil {
 		return nil, fmt.Errorf("reading the stores: %w", err)
 	}
-	if a.jobs, err = jobs.New(pool, jobs.Config{ExpireAfter: config.ExpireAfter, AbandonAfter: config.AbandonAfter, Secret: a.secret, Log: log}); err != nil {
+	if a.jobs, err = jobs.New(pool, jobs.Config{
+		ExpireAfter: config.ExpireAfter, AbandonAfter: config.AbandonAfter, Secret: a.secret, Provider: provider, Log: log,
+	}); err != nil {
 		return nil, err
 	}
 	a.orders = db.NewOrders(pool, a.hub, a.jobs.Outbox(), db.GroupSize{Max: config.GroupMax, Flights: config.GroupFlights})

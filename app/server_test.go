@@ -204,7 +204,7 @@ func (l *logged) String() string {
 func openLoggedShop(t *testing.T) (*shop, *logged) {
 	t.Helper()
 	url, log := dbtest.URL(t), new(logged)
-	config, err := readConfig([]string{"DATABASE_URL=" + url, "HOST=127.0.0.1"})
+	config, err := readConfig([]string{"DATABASE_URL=" + url, "DATA_DIR=" + t.TempDir(), "HOST=127.0.0.1"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -327,8 +327,8 @@ func TestRunRefusesInOneSentence(t *testing.T) {
 		t.Fatal(err)
 	}
 	for want, settings := range map[string][]string{
-		"address already in use": {"DATABASE_URL=" + dbtest.URL(t), "HOST=127.0.0.1", "PORT=" + port},
-		"cannot be reached":      {"DATABASE_URL=postgres://u:s3cret@127.0.0.1:1/x"},
+		"address already in use": {"DATABASE_URL=" + dbtest.URL(t), "DATA_DIR=" + t.TempDir(), "HOST=127.0.0.1", "PORT=" + port},
+		"cannot be reached":      {"DATABASE_URL=postgres://u:s3cret@127.0.0.1:1/x", "DATA_DIR=" + t.TempDir()},
 	} {
 		config, err := readConfig(settings)
 		if err != nil {

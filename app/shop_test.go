@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -37,6 +38,9 @@ type shop struct {
 	*Server
 	databaseURL string
 	client      *http.Client // checks every exchange against openapi.yaml
+
+	bankOnce sync.Once
+	opened   bank
 }
 
 // openShop boots a shop on a database of its own; settings are like "EXPIRE_AFTER=2s".
@@ -48,7 +52,7 @@ func openShop(t testing.TB, settings ...string) *shop {
 // openShopOn boots a shop, or another process of one, on a database.
 func openShopOn(t testing.TB, databaseURL string, settings ...string) *shop {
 	t.Helper()
-	config, err := readConfig(append([]string{"DATABASE_URL=" + databaseURL, "HOST=127.0.0.1"}, settings...))
+	config, err := readConfig(append([]string{"DATABASE_URL=" + databaseURL, "DATA_DIR=" + dataDir(t, databaseURL), "HOST=127.0.0.1"}, settings...))
 	if err != nil {
 		t.Fatal(err)
 	}

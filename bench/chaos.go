@@ -53,8 +53,8 @@ type chaos struct {
 	postgres                      *postgres
 	toDatabase                    *link
 	acks                          *acks
-	provider                      func(context.Context) ([]movement, error) // the provider's own books
-	faults                        *Faults                                   // of answers
+	provider                      *cardProvider
+	faults                        *Faults // of answers
 	result                        *chaosResult
 	progress                      io.Writer
 	begun, lastFault              time.Time
@@ -123,7 +123,6 @@ func (s *chaosRun) check() (err error) {
 func (s *chaosRun) open(ctx context.Context) (*chaos, error) {
 	c := &chaos{chaosRun: s, program: s.Server, mark: uuid.NewString()[:8], faults: &Faults{}, progress: os.Stderr, begun: time.Now(),
 		screens: make(chan struct{}, watchersMost), result: newChaosResult(s)}
-	c.provider = c.sandboxBooks
 	fmt.Fprintf(c.progress, "chaos with seed %d\n", s.Seed)
 	var err error
 	if c.root, err = os.MkdirTemp("/var/tmp", "frenchpress-chaos-"); err != nil {
@@ -145,15 +144,22 @@ func (s *chaosRun) open(ctx context.Context) (*chaos, error) {
 		return c, err
 	}
 	c.database = c.postgres.urlOf("frenchpress", c.toDatabase.port())
-	if err := c.add(ctx); err != nil {
+	first, err := freePort(ctx)
+	if err != nil {
+		return c, err
+	}
+	if c.provider, err = openProvider(ctx, c.program, c.root, first); err != nil {
+		return c, err
+	}
+	if err := c.add(ctx, first); err != nil {
 		return c, err
 	}
 	return c, c.furnish(ctx)
 }
 
 // add starts another process of the shop.
-func (c *chaos) add(ctx context.Context) error {
-	s, err := c.openCounter(ctx, fmt.Sprintf("shop-%d", len(c.counters)+1))
+func (c *chaos) add(ctx context.Context, port string) error {
+	s, err := c.openCounter(ctx, fmt.Sprintf("shop-%d", len(c.counters)+1), port)
 	if s != nil {
 		c.counters = append(c.counters, s)
 	}
@@ -173,7 +179,11 @@ func (c *chaos) rounds(ctx context.Context) error {
 	}()
 	for processes := 1; processes <= 2; processes++ {
 		if processes > len(c.counters) {
-			if err := c.add(ctx); err != nil {
+			port, err := freePort(ctx)
+			if err != nil {
+				return err
+			}
+			if err := c.add(ctx, port); err != nil {
 				return err
 			}
 		}
@@ -259,7 +269,7 @@ func (c *chaos) close() error {
 		errs = append(errs, s.close())
 	}
 	c.toDatabase.close()
-	errs = append(errs, c.postgres.close())
+	errs = append(errs, c.provider.close(), c.postgres.close())
 	if c.acks != nil {
 		errs = append(errs, c.acks.file.Close())
 	}

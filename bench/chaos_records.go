@@ -67,7 +67,7 @@ func (c *chaos) readRecords(ctx context.Context) (*records, error) {
 		r.Screens = append(r.Screens, w.record())
 	}
 	c.mu.Unlock()
-	if r.Moved, err = c.provider(ctx); err != nil {
+	if r.Moved, err = c.provider.moved(ctx); err != nil {
 		return nil, err
 	}
 	return r, c.postgres.ask(ctx, readPatience, r.readDatabase)
@@ -153,21 +153,5 @@ func (r *records) readLedger(ctx context.Context, conn *pgx.Conn) error {
 		return err
 	}
 	r.Ledger = new(int64)
-	return conn.QueryRow(ctx, `select coalesce(sum(provider + till + sales + tax + tips), 0)::int8 from ledger`).Scan(r.Ledger)
-}
-
-// sandboxBooks are the ledger of the provider that is built in. It is kept apart from the shop's tables, but in the
-// same PostgreSQL.
-func (c *chaos) sandboxBooks(ctx context.Context) (moved []movement, err error) {
-	err = c.postgres.ask(ctx, readPatience, func(ctx context.Context, conn *pgx.Conn) error {
-		moved, err = collect[movement](ctx, conn, `
-    select split_part(reference, '/', 2), false, amount
-    from sandbox.charges
-    where outcome = 'succeeded'
-    union all
-    select split_part(c.reference, '/', 2), true, r.amount
-    from sandbox.refunds r join sandbox.charges c on c.key = r.charge_key`)
-		return err
-	})
-	return moved, err
+	return conn.QueryRow(ctx, `select coalesce(sum(card + till + sales + tax + tips), 0)::int8 from ledger`).Scan(r.Ledger)
 }

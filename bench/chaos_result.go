@@ -64,7 +64,7 @@ type checkRow struct {
 }
 
 func newChaosResult(s *chaosRun) *chaosResult {
-	r := &chaosResult{Began: time.Now().UTC(), Settings: s, Provider: "the built-in sandbox, its books in the same PostgreSQL"}
+	r := &chaosResult{Began: time.Now().UTC(), Settings: s, Provider: "the sandbox in a process of its own, with its ledger on its own disk"}
 	for _, check := range chaosChecks {
 		r.Checks = append(r.Checks, checkRow{Name: check.name})
 	}

@@ -26,6 +26,7 @@ type counter struct {
 	port     string
 	program  string
 	database string // as it sees it
+	provider *cardProvider
 	log      *os.File
 	process  *child
 	link     *link
@@ -33,16 +34,12 @@ type counter struct {
 }
 
 // openCounter starts a process of the shop.
-func (c *chaos) openCounter(ctx context.Context, name string) (*counter, error) {
-	port, err := freePort(ctx)
-	if err != nil {
-		return nil, err
-	}
+func (c *chaos) openCounter(ctx context.Context, name, port string) (*counter, error) {
 	log, err := os.Create(filepath.Join(c.root, name+".log"))
 	if err != nil {
 		return nil, err
 	}
-	s := &counter{name: name, port: port, program: c.program, database: c.database, log: log}
+	s := &counter{name: name, port: port, program: c.program, database: c.database, provider: c.provider, log: log}
 	if s.link, err = openLink(name, "127.0.0.1:"+port); err != nil {
 		return s, err
 	}
@@ -57,16 +54,18 @@ func (c *chaos) openCounter(ctx context.Context, name string) (*counter, error) 
 }
 
 // environment is the usual one, with nothing of the caller's that would change how the shop runs.
-func (c *chaos) environment(port string) []string { return shopEnvironment(port, c.database) }
+func (c *chaos) environment(port string) []string {
+	return shopEnvironment(port, c.database, c.provider)
+}
 
-func shopEnvironment(port, database string) []string {
-	return append(os.Environ(), "HOST=127.0.0.1", "PORT="+port, "DATABASE_URL="+database, "RATE_LIMIT=0", "EXPIRE_AFTER="+expireAfter.String(),
-		"SECRET_KEY=", "GROUP_MAX=", "GROUP_FLIGHTS=", "OPERATOR_ADDR=", "ABANDON_AFTER=", "TRUSTED_PROXIES=", "PAYMENT_URL=", "SMTP_URL=")
+func shopEnvironment(port, database string, provider *cardProvider) []string {
+	return append(append(os.Environ(), provider.settings()...), "HOST=127.0.0.1", "PORT="+port, "DATABASE_URL="+database, "RATE_LIMIT=0", "EXPIRE_AFTER="+expireAfter.String(),
+		"SECRET_KEY=", "GROUP_MAX=", "GROUP_FLIGHTS=", "OPERATOR_ADDR=", "ABANDON_AFTER=", "TRUSTED_PROXIES=", "SMTP_URL=")
 }
 
 func (s *counter) start() error {
 	command := exec.CommandContext(context.Background(), s.program) // it ends when told to
-	command.Env = shopEnvironment(s.port, s.database)
+	command.Env = shopEnvironment(s.port, s.database, s.provider)
 	var err error
 	s.process, err = startChild(command, s.log)
 	return err

@@ -100,7 +100,7 @@ func freePort(ctx context.Context) (string, error) {
 // environment is the usual one, with nothing of the caller's that would change what is measured.
 func (s *server) environment(databaseURL string, setting ...string) []string {
 	usual := []string{"HOST=127.0.0.1", "PORT=" + s.port, "DATA_DIR=" + s.directory(), "DATABASE_URL=" + databaseURL, "RATE_LIMIT=0",
-		"SECRET_KEY=", "GROUP_MAX=", "GROUP_FLIGHTS=", "OPERATOR_ADDR=", "EXPIRE_AFTER=", "ABANDON_AFTER=", "TRUSTED_PROXIES="}
+		"SECRET_KEY=", "GROUP_MAX=", "GROUP_FLIGHTS=", "OPERATOR_ADDR=", "EXPIRE_AFTER=", "ABANDON_AFTER=", "TRUSTED_PROXIES=", "PAYMENT_URL=", "PAYMENT_KEY="}
 	return append(append(os.Environ(), usual...), setting...)
 }
 

@@ -63,16 +63,20 @@ commit;
 
 const chargeSQL = `
 select p.store_id, p.order_id, p.attempt, p.amount, (select currency from stores s where s.store_id = p.store_id),
-       coalesce(p.token, ''), p.status, o.status = 'payment_pending', p.created_at
+       coalesce(p.token, ''), p.status, o.status = 'payment_pending', p.created_at, coalesce(p.provider_ref, ''),
+       coalesce(p.provider_ref = '', false), p.tries
 from unnest(:stores::int4[], :ids::uuid[]) as want (store_id, id)
 join orders o on o.store_id = want.store_id and o.id = want.id
 join payments p on p.store_id = o.store_id and p.order_id = o.id and p.attempt = o.attempt;
 
-insert into sandbox.charges (key, reference, amount, token, outcome, failure, settles_at)
-select 'charge-' || store_id || '-' || id || '-1', store_id || '/' || id, :total::int8, 'tok_visa', 'succeeded', null, now()
-from unnest(:stores::int4[], :ids::uuid[]) as v (store_id, id)
-order by 1
-on conflict do nothing;
+update payments p
+set provider_ref = v.intent
+from unnest(:stores::int4[], :ids::uuid[]) as k (store_id, order_id)
+cross join lateral (select 'pi_bench_' || k.order_id as intent) as v
+join orders o on o.store_id = k.store_id and o.id = k.order_id
+where p.store_id = k.store_id and p.order_id = k.order_id and p.attempt = 1
+  and p.status in ('pending', 'unknown') and p.provider_ref is null and o.status = 'payment_pending' and o.attempt = 1
+returning p.store_id, p.order_id;
 `
 
 // movesSQL is what follows until the orders are handed over: one transaction for each of the three moves of a group.
@@ -108,7 +112,7 @@ commit;
 
 const settleSQL = `
 update payments p
-set status = 'captured', updated_at = now(), provider_ref = 'bench', token = null
+set status = 'captured', updated_at = now(), token = null
 from unnest(:stores::int4[], :ids::uuid[]) as v (store_id, order_id)
 where p.store_id = v.store_id and p.order_id = v.order_id and p.attempt = 1 and p.status <> 'failed';
 `

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -92,6 +93,8 @@ func (c *Cluster) prepareDir() error {
 	if err != nil {
 		return err
 	}
+	// The sandbox's books are there first where the shop ran on another database before.
+	entries = slices.DeleteFunc(entries, func(e fs.DirEntry) bool { return e.IsDir() && e.Name() == "sandbox" })
 	if _, err := os.Lstat(c.lockFile()); len(entries) > 0 && err != nil {
 		return fmt.Errorf("the data directory %s holds other files: give frenchpress one of its own", c.dir)
 	}

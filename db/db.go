@@ -122,3 +122,12 @@ func Unsafe(ctx context.Context, q Querier) ([]string, error) {
 	}
 	return pgx.CollectRows(rows, pgx.RowTo[string])
 }
+
+// Name tells this database from all others, also of other clusters, and stays when it is renamed.
+func Name(ctx context.Context, q Querier) (name string, err error) {
+	err = q.QueryRow(ctx, `
+    select (select system_identifier from pg_control_system()) || '-' || oid
+    from pg_database
+    where datname = current_database()`).Scan(&name)
+	return name, err
+}

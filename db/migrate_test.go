@@ -27,7 +27,7 @@ func emptyDatabase(t *testing.T, pools int) []*pgxpool.Pool {
 		}
 		t.Cleanup(opened[i].Close)
 	}
-	if _, err := opened[0].Exec(t.Context(), `drop schema sandbox cascade; drop schema public cascade; create schema public`); err != nil {
+	if _, err := opened[0].Exec(t.Context(), `drop schema public cascade; create schema public`); err != nil {
 		t.Fatal(err)
 	}
 	return opened

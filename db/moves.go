@@ -56,19 +56,20 @@ type Charged struct {
 	Status  PaymentStatus // Captured, Failed, Unknown, or Void: never charged and never will be
 	Failure string        // a stable word for the customer, with Failed
 	Ref     string        // the provider's own name of the charge
+	Words   string        // what the provider said, for staff
 }
 
 // Settle records what the provider said of a charge. It changes nothing when the attempt is not the
-// order's current one or is settled already. A charge that was given up because the provider did not know
-// it comes to life again with a success, and with a time-out, which may have been one.
+// order's current one or is settled already. A charge that was given up comes to life again with a success, for that
+// money has to go back.
 func Settle(said Charged) Decision {
 	return func(o *Order, now time.Time) error {
 		open := o.Payment.Status == Pending || o.Payment.Status == Unknown
-		revived := o.Payment.Status == Void && (said.Status == Captured || said.Status == Unknown)
+		revived := o.Payment.Status == Void && said.Status == Captured
 		if said.Attempt != o.Payment.Attempt || (!open && !revived) {
 			return nil
 		}
-		o.Payment.Ref = said.Ref
+		o.Payment.Ref, o.Payment.Words = said.Ref, said.Words
 		switch said.Status {
 		case Captured:
 			o.capture(now)

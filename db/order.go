@@ -85,6 +85,7 @@ type Payment struct {
 	Attempt int    `json:"-"` // counts the charges tried, from 1; 0 while none was needed
 	Token   string `json:"-"` // the card token of a new attempt, on its way to the database
 	Ref     string `json:"-"` // the provider's name of the charge, on its way to the database
+	Words   string `json:"-"` // what the provider said of it, on its way to the database
 }
 
 // Step is one version of an order.
@@ -140,7 +141,7 @@ func (o *Order) next() *Order {
 		Snapshot: o.Snapshot, Contact: o.Contact, Payment: o.Payment, Refunds: o.Refunds, Holder: o.Holder, Seen: o.Seen,
 		Steps: slices.Clip(o.Steps), PlacedAt: o.PlacedAt, UpdatedAt: o.UpdatedAt,
 	}
-	n.Payment.Token, n.Payment.Ref = "", ""
+	n.Payment.Token, n.Payment.Ref, n.Payment.Words = "", "", ""
 	if n.body = o.body; n.body == nil {
 		n.body = new(orderBody)
 	}

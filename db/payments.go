@@ -3,6 +3,8 @@ package db
 import (
 	"context"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -19,13 +21,31 @@ type Charge struct {
 	Status   PaymentStatus
 	Wanted   bool // the order still waits to be paid; else the charge must not be made any more
 	BegunAt  time.Time
+
+	Intent    string // the provider's name of it, stored before any money can move; empty: none has
+	Renounced bool   // it was stored that there is no intent and never will be
+	Tries     int    // counts the idempotency keys, from 1
 }
 
-// Key is the idempotency key under which the provider knows the charge.
+// Key is what the charge's idempotency keys begin with, and what makes them those of this charge.
 func (c *Charge) Key() string { return fmt.Sprintf("charge-%d-%s-%d", c.StoreID, c.ID, c.Attempt) }
+
+// KeyFor is the idempotency key under which the provider is asked to do one thing about the charge.
+func (c *Charge) KeyFor(what string) string { return fmt.Sprintf("%s-%s-%d", c.Key(), what, c.Tries) }
 
 // Reference is how the provider's books name the order.
 func (c *Charge) Reference() string { return fmt.Sprintf("%d/%s", c.StoreID, c.ID) }
+
+// ParseReference is the order that a Reference names.
+func ParseReference(reference string) (ref OrderRef, ok bool) {
+	store, order, _ := strings.Cut(reference, "/")
+	storeID, err := strconv.ParseInt(store, 10, 32)
+	if err != nil {
+		return ref, false
+	}
+	id, err := uuid.Parse(order)
+	return OrderRef{int32(storeID), id}, err == nil
+}
 
 // paymentRows are attempts on their way into the database, column by column.
 type paymentRows struct {
@@ -34,7 +54,7 @@ type paymentRows struct {
 	attempts               []int
 	amounts                []int64
 	tokens, statuses, refs []string
-	failures               []string
+	failures, words        []string
 	at                     []time.Time
 }
 
@@ -43,6 +63,7 @@ func (r *paymentRows) add(o *Order) {
 	r.amounts, r.tokens = append(r.amounts, o.Snapshot.Total), append(r.tokens, o.Payment.Token)
 	r.statuses, r.refs = append(r.statuses, string(o.Payment.Status)), append(r.refs, o.Payment.Ref)
 	r.failures, r.at = append(r.failures, o.Payment.Failure), append(r.at, o.UpdatedAt)
+	r.words = append(r.words, o.Payment.Words)
 }
 
 func (r *paymentRows) queueInsert(batch *pgx.Batch) {
@@ -60,12 +81,12 @@ func (r *paymentRows) queueUpdate(batch *pgx.Batch) {
 	batch.Queue(`
     update payments p
     set status = v.status, failure = coalesce(nullif(v.failure, ''), p.failure), updated_at = v.at,
-        provider_ref = coalesce(nullif(v.ref, ''), p.provider_ref),
+        provider_ref = coalesce(nullif(v.ref, ''), p.provider_ref), provider_words = coalesce(nullif(v.words, ''), p.provider_words),
         token = case when v.status in ('pending', 'unknown') then p.token end
-    from unnest($1::int4[], $2::uuid[], $3::int4[], $4::text[], $5::text[], $6::text[], $7::timestamptz[])
-         as v (store_id, order_id, attempt, status, failure, ref, at)
+    from unnest($1::int4[], $2::uuid[], $3::int4[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], $8::text[])
+         as v (store_id, order_id, attempt, status, failure, ref, at, words)
     where p.store_id = v.store_id and p.order_id = v.order_id and p.attempt = v.attempt and p.status <> 'failed'`,
-		r.stores, r.ids, r.attempts, r.statuses, r.failures, r.refs, r.at)
+		r.stores, r.ids, r.attempts, r.statuses, r.failures, r.refs, r.at, r.words)
 }
 
 // writePayments adds the attempts that a change began and carries over what became of the others, with what that means
@@ -95,11 +116,13 @@ func writePayments(ctx context.Context, tx pgx.Tx, work []*changing) error {
 
 const chargeColumns = `
     p.store_id, p.order_id, p.attempt, p.amount, (select currency from stores s where s.store_id = p.store_id),
-    coalesce(p.token, ''), p.status, o.status = 'payment_pending', p.created_at`
+    coalesce(p.token, ''), p.status, o.status = 'payment_pending', p.created_at,
+    coalesce(p.provider_ref, ''), coalesce(p.provider_ref = '', false), p.tries`
 
 func scanCharge(row pgx.CollectableRow) (*Charge, error) {
 	c := new(Charge)
-	return c, row.Scan(&c.StoreID, &c.ID, &c.Attempt, &c.Amount, &c.Currency, &c.Token, &c.Status, &c.Wanted, &c.BegunAt)
+	return c, row.Scan(&c.StoreID, &c.ID, &c.Attempt, &c.Amount, &c.Currency, &c.Token, &c.Status, &c.Wanted, &c.BegunAt,
+		&c.Intent, &c.Renounced, &c.Tries)
 }
 
 // ChargesOf are the current attempts of the named orders, settled or not.

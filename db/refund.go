@@ -183,7 +183,12 @@ func (o *Order) beginRest(by, reason string, now time.Time) {
 	if !tipTaken {
 		rest.addTip(o.Snapshot.Tip)
 	}
-	if rest.Amount > 0 {
+	owed := o.Payment.Captured
+	for _, r := range o.Refunds {
+		owed -= r.Amount
+	}
+	rest.Sales += owed - rest.Amount // whatever the lines say: nothing stays with us
+	if rest.Amount = owed; rest.Amount > 0 {
 		o.begin(rest, by, reason, now)
 	}
 }

@@ -34,7 +34,7 @@ const ownTables = `
     select c.oid, n.nspname || '.' || c.relname as name
     from pg_class c
     join pg_namespace n on n.oid = c.relnamespace
-    where c.relkind in ('r', 'p') and not c.relispartition and n.nspname in ('public', 'sandbox') and c.relname <> 'goose_db_version'`
+    where c.relkind in ('r', 'p') and not c.relispartition and n.nspname = 'public' and c.relname <> 'goose_db_version'`
 
 func TestEveryTableHasAComment(t *testing.T) {
 	t.Parallel()

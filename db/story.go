@@ -41,7 +41,9 @@ func Story(ctx context.Context, q Querier, ref OrderRef) ([]StoryEntry, error) {
         where h.store_id = $1 and h.order_id = $2
         union all
         select p.updated_at, 'charge', 'attempt ' || p.attempt || ': ' || p.status,
-               p.amount || ' minor units, begun ' || p.created_at || coalesce(', ' || p.failure, '') || coalesce(', provider''s ' || p.provider_ref, '')
+               p.amount || ' minor units, begun ' || p.created_at || coalesce(', ' || p.failure, '')
+                 || case when p.provider_ref = '' then ', given up before it was made' else coalesce(', the provider''s ' || p.provider_ref, '') end
+                 || ', keys tried ' || p.tries || coalesce(', the provider says: ' || p.provider_words, '')
         from payments p
         where p.store_id = $1 and p.order_id = $2
         union all

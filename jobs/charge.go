@@ -14,9 +14,11 @@ import (
 )
 
 const (
-	// chargePatience is how long the charge of a group waits for one answer before that order leaves
+	// chargePatience is how long the charges of a group wait for one answer before that order leaves
 	// with a job of its own, so that the others do not wait behind it.
 	chargePatience = 2 * time.Second
+	// createPatience is shorter: no money moves yet, and the whole group waits for it.
+	createPatience = time.Second
 	// chargesAtOnce bounds the charges under way at the provider for one group.
 	chargesAtOnce = 32
 )
@@ -39,105 +41,190 @@ type chargeWorker struct {
 
 func (w *chargeWorker) NextRetry(job *river.Job[chargeArgs]) time.Time { return soon(job.Attempt) }
 
+// Work makes all intents, stores their ids in one statement, and confirms them. Whatever does not go straight
+// through leaves with a job of its own.
 func (w *chargeWorker) Work(ctx context.Context, job *river.Job[chargeArgs]) error {
 	charges, err := db.ChargesOf(ctx, w.client.pool, job.Args.Orders)
 	if err != nil {
 		return err
 	}
-	began := time.Now()
-	var mu sync.Mutex
-	var leaving []db.OrderRef
-	var g errgroup.Group
-	atProvider := make(chan struct{}, chargesAtOnce)
+	g := &chargeGroup{client: w.client}
 	for _, charge := range charges {
-		if charge.Status != db.Pending {
-			continue // settled, or unknown and with a job of its own
+		if charge.Status == db.Pending {
+			g.parts = append(g.parts, &part{charge: charge, next: next(knownOf(charge), said{})})
 		}
-		g.Go(func() error {
-			said, err := w.client.chargeInGroup(ctx, charge, began, job.Attempt == 1, atProvider)
-			if err == nil && said == "" {
-				mu.Lock()
-				defer mu.Unlock()
-				leaving = append(leaving, charge.OrderRef)
+	}
+	g.each(ctx, toCreate, createPatience, w.client.provider.Create)
+	err = g.store(ctx)
+	if err == nil {
+		g.each(ctx, toConfirm, chargePatience, w.client.provider.Confirm)
+		err = g.settle(ctx)
+	}
+	return errors.Join(err, g.leave(ctx))
+}
+
+// chargeGroup are the charges of one group commit on their way.
+type chargeGroup struct {
+	client *Client
+	parts  []*part
+}
+
+// part is one charge of a group. Only the goroutine that has it in hand touches it.
+type part struct {
+	charge  *db.Charge
+	next    step
+	settled bool
+}
+
+// each does one thing at the provider about all parts for which it is next. What cannot begin within the patience
+// is left as it is.
+func (g *chargeGroup) each(ctx context.Context, what act, patience time.Duration, ask func(context.Context, *db.Charge) said) {
+	var asking errgroup.Group
+	asking.SetLimit(chargesAtOnce)
+	end := time.Now().Add(patience)
+	for _, p := range g.parts {
+		if p.next.Do != what {
+			continue
+		}
+		if ctx.Err() != nil || time.Now().After(end) {
+			break
+		}
+		asking.Go(func() error {
+			asked, cancel := context.WithTimeout(ctx, patience)
+			defer cancel()
+			heard := ask(asked, p.charge)
+			if ctx.Err() != nil {
+				return nil // the job ends, and with it what can be said of an answer that did not come
 			}
-			return err
+			g.client.logAnswer(ctx, p.charge, heard)
+			p.next = next(knownOf(p.charge), heard)
+			if p.next.Do == toStore {
+				p.charge.Intent = heard.Intent.ID
+			}
+			return nil
 		})
 	}
-	err = g.Wait()
-	if len(leaving) > 0 {
-		_, left := w.client.river.InsertManyFast(ctx, settles(leaving))
-		err = errors.Join(err, left)
+	_ = asking.Wait() // nobody returns an error
+}
+
+// store takes note of the intents, and of the charges that are not wanted and will have none.
+func (g *chargeGroup) store(ctx context.Context) error {
+	var charges []*db.Charge
+	for _, p := range g.parts {
+		if p.next.Do == toStore || p.next.Do == toRenounce {
+			charges = append(charges, p.charge)
+		}
 	}
+	if len(charges) == 0 {
+		return nil
+	}
+	stored, err := db.StoreIntents(ctx, g.client.pool, charges)
+	if err != nil {
+		return err
+	}
+	var refused []*db.Charge
+	for _, p := range g.parts {
+		switch do := p.next.Do; {
+		case do != toStore && do != toRenounce:
+		case !stored[p.charge.OrderRef]:
+			refused = append(refused, p.charge)
+			p.next = step{Do: toRead}
+		case do == toStore:
+			p.next = step{Do: toConfirm}
+		default:
+			p.charge.Renounced = true
+			p.next = next(knownOf(p.charge), said{})
+		}
+	}
+	g.client.discard(ctx, refused)
+	return nil
+}
+
+// settle records what was decided, all at once so that it goes into few commits.
+func (g *chargeGroup) settle(ctx context.Context) error {
+	var settling errgroup.Group
+	for _, p := range g.parts {
+		if p.next.Do == toSettle {
+			settling.Go(func() error {
+				err := g.client.settle(ctx, p.charge, p.next.Settle)
+				p.settled = err == nil
+				return err
+			})
+		}
+	}
+	return settling.Wait()
+}
+
+// leave gives what is not settled jobs of its own, which find out what our books and the provider know.
+func (g *chargeGroup) leave(ctx context.Context) error {
+	var leaving []db.OrderRef
+	for _, p := range g.parts {
+		if !p.settled && p.next.Do != toEnd && p.next.Do != toSettle {
+			leaving = append(leaving, p.charge.OrderRef)
+		}
+	}
+	if len(leaving) == 0 {
+		return nil
+	}
+	_, err := g.client.river.InsertManyFast(ctx, settles(leaving))
 	return err
 }
 
-// chargeInGroup charges one order of a group that was begun at a moment; it says nothing if the order has
-// to leave with a job of its own: because others took so long that it may not be wanted any more, or
-// because it is not wanted now and an earlier try may have got through.
-func (c *Client) chargeInGroup(ctx context.Context, charge *db.Charge, began time.Time, firstTry bool, atProvider chan struct{}) (db.PaymentStatus, error) {
-	if !charge.Wanted {
-		if firstTry && time.Since(charge.BegunAt) < sweepAfter {
-			return db.Void, c.settle(ctx, charge, db.Charged{Status: db.Void})
-		}
-		return "", nil
+// discard cancels intents that were made and not stored, for tidiness: nobody can confirm them. Where the provider
+// does not answer they stay as they are.
+func (c *Client) discard(ctx context.Context, charges []*db.Charge) {
+	if len(charges) == 0 {
+		return
 	}
-	select {
-	case atProvider <- struct{}{}: // chargePatience bounds how long the others take
-	case <-ctx.Done():
-		return "", ctx.Err()
+	refs := make([]db.OrderRef, len(charges))
+	for i, charge := range charges {
+		refs[i] = charge.OrderRef
 	}
-	if time.Since(began) > chargePatience {
-		<-atProvider
-		return "", nil
+	now, err := db.ChargesOf(ctx, c.pool, refs)
+	if err != nil {
+		return
 	}
-	result, err := c.askProvider(ctx, charge)
-	<-atProvider
-	if err != nil || result.Status == "" {
-		return "", err
+	stored := make(map[string]bool, len(now))
+	for _, charge := range now {
+		stored[charge.Intent] = true
 	}
-	return result.Status, c.settle(ctx, charge, result)
-}
-
-// charge asks the provider once and records what it said. Empty means that nothing was done.
-func (c *Client) charge(ctx context.Context, charge *db.Charge) (db.PaymentStatus, error) {
-	result, err := c.askProvider(ctx, charge)
-	if err != nil || result.Status == "" {
-		return "", err
-	}
-	return result.Status, c.settle(ctx, charge, result)
-}
-
-// askProvider asks the provider once to charge: captured, failed, or unknown if it did not answer in time.
-// Empty means that nothing was done.
-func (c *Client) askProvider(ctx context.Context, charge *db.Charge) (db.Charged, error) {
-	patience, cancel := context.WithTimeout(ctx, chargePatience)
+	patience, cancel := context.WithTimeout(ctx, createPatience)
 	defer cancel()
-	said, err := c.provider.Charge(patience, charge.Key(), charge.Reference(), charge.Amount, charge.Token)
-	result := db.Charged{Status: db.Unknown}
-	switch {
-	case err == nil:
-		result = charged(said)
-	case ctx.Err() != nil:
-		return db.Charged{}, ctx.Err()
-	case !errors.Is(err, context.DeadlineExceeded):
-		c.config.Log.LogAttrs(ctx, slog.LevelWarn, "the provider refused a charge; it will be tried again under the same key",
-			slog.Int("store", int(charge.StoreID)), slog.String("order", charge.ID.String()), slog.Any("error", err))
-		return db.Charged{}, nil
+	var asking sync.WaitGroup
+	for _, charge := range charges[:min(len(charges), chargesAtOnce)] {
+		if charge.Intent != "" && !stored[charge.Intent] {
+			asking.Go(func() { c.provider.Cancel(patience, charge, reasonFinished) })
+		}
 	}
-	return result, nil
+	asking.Wait()
+}
+
+// knownOf is what our books say of a charge.
+func knownOf(c *db.Charge) known {
+	return known{Settled: c.Status.Settled() || c.Status == db.RefundPending, Unknown: c.Status == db.Unknown, Wanted: c.Wanted,
+		Renounced: c.Renounced, Intent: c.Intent}
 }
 
 func (c *Client) settle(ctx context.Context, charge *db.Charge, said db.Charged) error {
-	said.Attempt = charge.Attempt
+	said.Attempt, said.Ref = charge.Attempt, charge.Intent
 	_, err := c.orders.Settle(ctx, charge.OrderRef, db.Settle(said))
 	return err
 }
 
-func charged(said *ProviderCharge) db.Charged {
-	if said.Succeeded {
-		return db.Charged{Status: db.Captured, Ref: said.Ref}
+// logAnswer tells of an answer that is none of those that a customer causes.
+func (c *Client) logAnswer(ctx context.Context, charge *db.Charge, heard said) {
+	level := slog.LevelWarn
+	switch heard.Word {
+	case told, declined:
+		return
+	case silent, astray:
+		level = slog.LevelDebug
+	case defect:
+		level = slog.LevelError
 	}
-	return db.Charged{Status: db.Failed, Failure: said.Failure, Ref: said.Ref}
+	c.config.Log.LogAttrs(ctx, level, "the provider did not do as it was asked; what it knows of the charge decides what follows",
+		slog.Int("store", int(charge.StoreID)), slog.String("order", charge.ID.String()), slog.Int("attempt", charge.Attempt),
+		slog.String("intent", charge.Intent), slog.String("meaning", string(heard.Word)), slog.Any("error", heard.Err))
 }
 
 // soon is when a failed payment job is tried again: after a second at first, later every ten.

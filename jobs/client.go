@@ -52,7 +52,8 @@ const (
 type Config struct {
 	ExpireAfter  time.Duration
 	AbandonAfter time.Duration
-	Secret       []byte // what the codes in messages are derived from
+	Secret       []byte    // what the codes in messages are derived from
+	Provider     *Provider // nil for a client that works no jobs
 	Log          *slog.Logger
 }
 
@@ -61,7 +62,7 @@ type Client struct {
 	config   Config
 	pool     *pgxpool.Pool
 	river    *river.Client[pgx.Tx]
-	provider *Sandbox
+	provider *Provider
 	channels map[string]Channel
 
 	orders *db.Orders // set before Start
@@ -81,7 +82,7 @@ func Migrate(ctx context.Context, pool *pgxpool.Pool) error {
 
 // New makes a client that can insert jobs; Start works them.
 func New(pool *pgxpool.Pool, config Config) (*Client, error) {
-	c := &Client{config: config, pool: pool, provider: NewSandbox(pool), channels: logChannels(config.Log)}
+	c := &Client{config: config, pool: pool, provider: config.Provider, channels: logChannels(config.Log)}
 	workers := river.NewWorkers()
 	river.AddWorker(workers, &chargeWorker{client: c})
 	river.AddWorker(workers, &settleWorker{client: c})
@@ -90,6 +91,8 @@ func New(pool *pgxpool.Pool, config Config) (*Client, error) {
 	river.AddWorker(workers, &resetWorker{client: c})
 	river.AddWorker(workers, &announceWorker{client: c})
 	river.AddWorker(workers, &pageWorker{client: c})
+	river.AddWorker(workers, &messageWorker{client: c})
+	river.AddWorker(workers, &reconcileWorker{client: c})
 	river.AddWorker(workers, &sweepWorker{client: c})
 	river.AddWorker(workers, &expireWorker{client: c})
 	river.AddWorker(workers, &abandonWorker{client: c})
@@ -129,11 +132,7 @@ func (c *Client) Start(ctx context.Context, orders *db.Orders) error {
 }
 
 // Stop waits for running jobs, at most softStop and a little; what does not end is taken up again later.
-func (c *Client) Stop(ctx context.Context) error {
-	err := c.river.Stop(ctx)
-	c.provider.Close(ctx)
-	return err
-}
+func (c *Client) Stop(ctx context.Context) error { return c.river.Stop(ctx) }
 
 // Outbox is how the write path puts jobs into its transactions.
 func (c *Client) Outbox() db.Outbox {

@@ -2,7 +2,11 @@ package jobs
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
+	"io"
 	"log/slog"
+	"net/http"
 	"os"
 	"testing"
 	"time"
@@ -11,6 +15,7 @@ import (
 
 	"frenchpress/db"
 	"frenchpress/db/dbtest"
+	"frenchpress/jobs/sandbox"
 )
 
 func TestMain(m *testing.M) {
@@ -30,6 +35,7 @@ type shop struct {
 	jobs    *Client
 	orders  *db.Orders
 	store   *db.Store
+	bank    http.RoundTripper // the provider
 }
 
 func openShop(t *testing.T) *shop {
@@ -46,7 +52,18 @@ func openShop(t *testing.T) *shop {
 		level = slog.LevelDebug
 	}
 	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: level}))
-	s.jobs, err = New(s.pool, Config{ExpireAfter: 15 * time.Minute, AbandonAfter: 2 * time.Hour, Log: log})
+	transport, books, err := sandbox.Share(t.TempDir(), log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := books.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	s.bank = transport
+	s.jobs, err = New(s.pool, Config{ExpireAfter: 15 * time.Minute, AbandonAfter: 2 * time.Hour, Log: log,
+		Provider: NewProvider("http://sandbox", "sk_test", transport, log)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,20 +142,80 @@ func TestChargesByToken(t *testing.T) {
 		"tok_timeout":  {db.StatusPlaced, db.Captured, ""},
 		"tok_flaky":    {db.StatusPlaced, db.Captured, ""},
 		"tok_nonsense": {db.PaymentFailed, db.Failed, "invalid_token"},
+		"tok_3ds":      {db.PaymentFailed, db.Failed, "authentication_required"},
+
+		"tok_chargeDeclinedExpiredCard": {db.PaymentFailed, db.Failed, "expired_card"},
+
+		"tok_visa!timeout_before":    {db.StatusPlaced, db.Captured, ""},
+		"tok_visa!timeout_after":     {db.StatusPlaced, db.Captured, ""},
+		"tok_visa!error_before":      {db.StatusPlaced, db.Captured, ""},
+		"tok_visa!error_after":       {db.StatusPlaced, db.Captured, ""},
+		"tok_visa!rate_limited":      {db.StatusPlaced, db.Captured, ""},
+		"tok_visa!reset_before":      {db.StatusPlaced, db.Captured, ""},
+		"tok_visa!reset_after":       {db.StatusPlaced, db.Captured, ""},
+		"tok_declined!timeout_after": {db.PaymentFailed, db.Failed, "card_declined"},
+		"tok_declined!error_after":   {db.PaymentFailed, db.Failed, "card_declined"},
+		"tok_3ds!timeout_after":      {db.PaymentFailed, db.Failed, "authentication_required"},
 	} {
 		t.Run(token, func(t *testing.T) {
 			t.Parallel()
 			placed := s.place(t, token, nil)
-			order := s.await(t, placed.Ref(), 20*time.Second, func(o *db.Order) bool { return o.Status != db.PaymentPending })
+			order := s.await(t, placed.Ref(), 30*time.Second, func(o *db.Order) bool { return o.Status != db.PaymentPending })
 			if order.Status != want.status || order.Payment.Status != want.payment || order.Payment.Failure != want.failure {
 				t.Errorf("the order is %s, its payment %+v", order.Status, order.Payment)
 			}
-			var charges int
-			err := s.pool.QueryRow(t.Context(), `select count(*) from sandbox.charges where reference = $1 and outcome = 'succeeded'`,
-				(&db.Charge{OrderRef: order.Ref()}).Reference()).Scan(&charges)
-			if wantCharges := map[bool]int{true: 1, false: 0}[want.payment == db.Captured]; err != nil || charges != wantCharges {
-				t.Errorf("%d charges in the provider's ledger, want %d (%v)", charges, wantCharges, err)
-			}
+			s.wantsMoney(t, order, map[bool]int{true: 1, false: 0}[want.payment == db.Captured], 0)
 		})
+	}
+}
+
+// entry is a line of the provider's ledger.
+type entry struct {
+	Kind, Intent, Refund string
+	Amount               int64
+	Metadata             map[string]string
+}
+
+// ledger is what the provider's ledger says of an order.
+func (s *shop) ledger(t *testing.T, o *db.Order) []entry {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://sandbox/sandbox/ledger?limit=10000", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer sk_test")
+	resp, err := s.bank.RoundTrip(req)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatal(resp, err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	var all []entry
+	for lines := json.NewDecoder(resp.Body); ; {
+		var e entry
+		if err := lines.Decode(&e); errors.Is(err, io.EOF) {
+			return all
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		if e.Metadata["order"] == (&db.Charge{OrderRef: o.Ref()}).Reference() {
+			all = append(all, e)
+		}
+	}
+}
+
+// wantsMoney holds an order against the provider's books.
+func (s *shop) wantsMoney(t *testing.T, o *db.Order, charged, givenBack int) {
+	t.Helper()
+	charges, refunds := 0, 0
+	for _, e := range s.ledger(t, o) {
+		switch e.Kind {
+		case "captured":
+			charges++
+		case "refunded":
+			refunds++
+		}
+	}
+	if charges != charged || refunds != givenBack {
+		t.Errorf("charged %d times, given back %d times; want %d, %d", charges, refunds, charged, givenBack)
 	}
 }

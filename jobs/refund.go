@@ -11,11 +11,6 @@ import (
 	"frenchpress/db"
 )
 
-// errRefundFailed is the provider's word that it will never carry out a refund under its key.
-type errRefundFailed struct{ reason string }
-
-func (e errRefundFailed) Error() string { return "the provider refused a refund for good: " + e.reason }
-
 type refundArgs struct {
 	db.OrderRef
 }
@@ -39,13 +34,13 @@ func (w *refundWorker) Work(ctx context.Context, job *river.Job[refundArgs]) err
 	if err != nil || len(asked) == 0 {
 		return err
 	}
-	charges, err := db.ChargesOf(ctx, w.client.pool, []db.OrderRef{job.Args.OrderRef})
-	if err != nil || len(charges) == 0 {
+	charge, err := w.client.charge(ctx, job.Args.OrderRef)
+	if err != nil || charge == nil {
 		return err
 	}
 	var failed error
 	for i := range asked {
-		failed = errors.Join(failed, w.client.giveBack(ctx, charges[0], &asked[i]))
+		failed = errors.Join(failed, w.client.giveBack(ctx, charge, &asked[i]))
 	}
 	return failed
 }
@@ -55,15 +50,15 @@ func (w *refundWorker) Work(ctx context.Context, job *river.Job[refundArgs]) err
 func (c *Client) giveBack(ctx context.Context, charge *db.Charge, refund *db.Refund) error {
 	patience, cancel := context.WithTimeout(ctx, lookFor)
 	defer cancel()
-	said := db.RefundDone(refund.N, "")
-	err := c.provider.Refund(patience, refund.Key(charge.OrderRef), charge.Key(), refund.Amount)
-	var refused errRefundFailed
+	ref, err := c.provider.Refund(patience, refund.Key(charge.OrderRef), charge, refund.Amount, refund.UpdatedAt)
+	said := db.RefundDone(refund.N, ref)
+	var refused *refusal
 	switch {
 	case errors.As(err, &refused):
-		said = db.RefundFailed(refund.N, refund.Tries, refused.reason)
+		said = db.RefundFailed(refund.N, refund.Tries, refused.words)
 		c.config.Log.LogAttrs(ctx, slog.LevelWarn, "the provider refused a refund for good; it waits for staff at /staff/refunds",
 			slog.Int("store", int(charge.StoreID)), slog.String("order", charge.ID.String()), slog.Int("refund", refund.N),
-			slog.String("reason", refused.reason))
+			slog.String("reason", refused.words))
 	case err != nil:
 		return err
 	}

@@ -35,6 +35,7 @@ func periodic() []*river.PeriodicJob {
 		run(sweepEvery, sweepArgs{}),
 		run(timersEvery, expireArgs{}),
 		run(timersEvery, abandonArgs{}),
+		run(reconcileEvery, reconcileArgs{}),
 		run(time.Hour, housekeepingArgs{}),
 	}
 }
@@ -144,7 +145,8 @@ type housekeepingArgs struct{}
 func (housekeepingArgs) Kind() string                 { return "housekeeping" }
 func (housekeepingArgs) InsertOpts() river.InsertOpts { return timerOpts() }
 
-// housekeepingWorker adds the partitions of the months to come and forgets old idempotency keys.
+// housekeepingWorker adds the partitions of the months to come and forgets old idempotency keys, messages of the provider
+// and differences.
 type housekeepingWorker struct {
 	river.WorkerDefaults[housekeepingArgs]
 	client *Client
@@ -152,9 +154,16 @@ type housekeepingWorker struct {
 
 func (w *housekeepingWorker) Work(ctx context.Context, _ *river.Job[housekeepingArgs]) error {
 	_, err := w.client.pool.Exec(ctx, `select ensure_partitions(now(), 3)`)
+	if err == nil {
+		err = db.PruneDifferences(ctx, w.client.pool, differencesKept)
+	}
 	for err == nil {
-		var pruned int64
-		if pruned, err = db.PruneKeys(ctx, w.client.pool, keysKept, bite); pruned < bite {
+		var keys, messages int64
+		keys, err = db.PruneKeys(ctx, w.client.pool, keysKept, bite)
+		if err == nil {
+			messages, err = db.PruneMessages(ctx, w.client.pool, messagesKept, bite)
+		}
+		if keys < bite && messages < bite {
 			break
 		}
 	}

@@ -1,7 +1,6 @@
 package jobs
 
 import (
-	"errors"
 	"testing"
 	"time"
 
@@ -37,13 +36,29 @@ func (s *shop) charge(t *testing.T, o *db.Order) *db.Charge {
 	return charges[0]
 }
 
-// chargeUnseen makes the provider charge the order, and the process end before it could take note.
+// chargeUnseen makes the provider charge the order, and the process end before it could take note of more than the
+// intent.
 func (s *shop) chargeUnseen(t *testing.T, o *db.Order) {
 	t.Helper()
-	c := s.charge(t, o)
-	if _, err := s.jobs.provider.Charge(t.Context(), c.Key(), c.Reference(), c.Amount, c.Token); err != nil {
-		t.Fatal(err)
+	c := s.makeIntent(t, o)
+	if stored, err := db.StoreIntents(t.Context(), s.pool, []*db.Charge{c}); err != nil || !stored[c.OrderRef] {
+		t.Fatal(stored, err)
 	}
+	if heard := s.jobs.provider.Confirm(t.Context(), c); heard.Word != told {
+		t.Fatal(heard)
+	}
+}
+
+// makeIntent makes an intent that our books know nothing of.
+func (s *shop) makeIntent(t *testing.T, o *db.Order) *db.Charge {
+	t.Helper()
+	c := s.charge(t, o)
+	heard := s.jobs.provider.Create(t.Context(), c)
+	if heard.Word != told {
+		t.Fatal(heard)
+	}
+	c.Intent = heard.Intent.ID
+	return c
 }
 
 func (s *shop) exec(t *testing.T, sql string, args ...any) {
@@ -53,27 +68,13 @@ func (s *shop) exec(t *testing.T, sql string, args ...any) {
 	}
 }
 
-// sweep makes the order's payment and refunds so old that nobody can still be at them, and sweeps.
+// sweep makes the order's payment and refunds so old that they have lost their jobs, and sweeps.
 func (s *shop) sweep(t *testing.T, o *db.Order) {
 	t.Helper()
-	s.exec(t, `update payments set created_at = now() - $2::interval, updated_at = now() - $2::interval where order_id = $1`, o.ID, givenUpAfter+time.Second)
-	s.exec(t, `update refunds set updated_at = now() - $2::interval where order_id = $1`, o.ID, givenUpAfter+time.Second)
+	s.exec(t, `update payments set created_at = now() - $2::interval, updated_at = now() - $2::interval where order_id = $1`, o.ID, time.Minute)
+	s.exec(t, `update refunds set updated_at = now() - $2::interval where order_id = $1`, o.ID, time.Minute)
 	if err := (&sweepWorker{client: s.jobs}).Work(t.Context(), &river.Job[sweepArgs]{}); err != nil {
 		t.Fatal(err)
-	}
-}
-
-// wantsMoney holds an order against the provider's books.
-func (s *shop) wantsMoney(t *testing.T, o *db.Order, charged, givenBack int) {
-	t.Helper()
-	var charges, refunds int
-	err := s.pool.QueryRow(t.Context(), `
-    select count(*), count(r.key)
-    from sandbox.charges c
-    left join sandbox.refunds r on r.charge_key = c.key
-    where c.reference = $1 and c.outcome = 'succeeded'`, (&db.Charge{OrderRef: o.Ref()}).Reference()).Scan(&charges, &refunds)
-	if err != nil || charges != charged || refunds != givenBack {
-		t.Errorf("charged %d times, given back %d times (%v)", charges, refunds, err)
 	}
 }
 
@@ -102,6 +103,17 @@ func TestSweep(t *testing.T) {
 		"cancelled, never charged": {func(s *shop, t *testing.T) *db.Order {
 			return s.mute().cancelled(t, s.forgotten(t, "tok_visa"))
 		}, db.Cancelled, db.Void, 0, 0},
+		"an intent, and not taken note of": {func(s *shop, t *testing.T) *db.Order {
+			o := s.forgotten(t, "tok_visa")
+			s.makeIntent(t, o)
+			return o
+		}, db.StatusPlaced, db.Captured, 1, 0},
+		"an intent, not confirmed": {func(s *shop, t *testing.T) *db.Order {
+			return s.withIntent(t, s.forgotten(t, "tok_visa"))
+		}, db.StatusPlaced, db.Captured, 1, 0},
+		"cancelled, an intent not confirmed": {func(s *shop, t *testing.T) *db.Order {
+			return s.mute().cancelled(t, s.withIntent(t, s.forgotten(t, "tok_visa")))
+		}, db.Cancelled, db.Void, 0, 0},
 		"cancelled, charged and not taken note of": {func(s *shop, t *testing.T) *db.Order {
 			o := s.forgotten(t, "tok_visa")
 			s.chargeUnseen(t, o)
@@ -122,7 +134,7 @@ func TestSweep(t *testing.T) {
 		"refund made, and not taken note of": {func(s *shop, t *testing.T) *db.Order {
 			o := s.mute().cancelled(t, s.paid(t, nil))
 			c := s.charge(t, o)
-			if err := s.jobs.provider.Refund(t.Context(), o.Refunds[0].Key(o.Ref()), c.Key(), c.Amount); err != nil {
+			if _, err := s.jobs.provider.Refund(t.Context(), o.Refunds[0].Key(o.Ref()), c, c.Amount, time.Now()); err != nil {
 				t.Fatal(err)
 			}
 			return o
@@ -168,43 +180,59 @@ func TestSweepLeavesTheYoung(t *testing.T) {
 	}
 }
 
-// TestNotGivenUpEarly is about a cancelled order that a worker may still be about to charge.
-func TestNotGivenUpEarly(t *testing.T) {
+// withIntent has an intent whose id is stored.
+func (s *shop) withIntent(t *testing.T, o *db.Order) *db.Order {
+	t.Helper()
+	if stored, err := db.StoreIntents(t.Context(), s.pool, []*db.Charge{s.makeIntent(t, o)}); err != nil || !stored[o.Ref()] {
+		t.Fatal(stored, err)
+	}
+	return o
+}
+
+// TestRenounced is an order that was cancelled before it had an intent: whoever was about to charge it cannot
+// any more.
+func TestRenounced(t *testing.T) {
 	t.Parallel()
 	s := openShop(t)
 	o := s.mute().cancelled(t, s.forgotten(t, "tok_visa"))
-	worker, job := &settleWorker{client: s.jobs}, &river.Job[settleArgs]{Args: settleArgs{o.Ref()}}
-	if err := worker.Work(t.Context(), job); !errors.Is(err, errNotYet) {
-		t.Errorf("given up at once: %v", err)
-	}
-	s.chargeUnseen(t, o)
-	if err := worker.Work(t.Context(), job); err != nil {
+	late := s.makeIntent(t, o)
+	if err := (&settleWorker{client: s.jobs}).Work(t.Context(), &river.Job[settleArgs]{Args: settleArgs{o.Ref()}}); err != nil {
 		t.Error(err)
 	}
-	s.await(t, o.Ref(), within, func(o *db.Order) bool { return o.Payment.Status == db.Refunded })
-	s.wantsMoney(t, o, 1, 1)
+	s.await(t, o.Ref(), within, func(o *db.Order) bool { return o.Payment.Status == db.Void })
+	if stored, err := db.StoreIntents(t.Context(), s.pool, []*db.Charge{late}); err != nil || stored[late.OrderRef] {
+		t.Errorf("its intent was stored all the same (%v)", err)
+	}
+	s.wantsMoney(t, o, 0, 0)
 }
 
-// TestLateSuccess is a charge that went through after it had been given up: the money goes back.
+// TestLateSuccess is a charge that went through although it was given up, against all rules: when the provider tells of
+// it, the money goes back.
 func TestLateSuccess(t *testing.T) {
 	t.Parallel()
 	s := openShop(t)
-	o := s.mute().cancelled(t, s.forgotten(t, "tok_visa"))
+	o := s.mute().cancelled(t, s.withIntent(t, s.forgotten(t, "tok_visa")))
 	late := s.charge(t, o)
-	s.sweep(t, o)
-	s.await(t, o.Ref(), within, func(o *db.Order) bool { return o.Payment.Status == db.Void })
-	said, err := s.jobs.provider.Charge(t.Context(), late.Key(), late.Reference(), late.Amount, late.Token)
-	if err != nil {
+	if heard := s.jobs.provider.Confirm(t.Context(), late); heard.Word != told {
+		t.Fatal(heard)
+	}
+	if err := s.jobs.settle(t.Context(), late, db.Charged{Status: db.Void}); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.jobs.settle(t.Context(), late, charged(said)); err != nil {
-		t.Fatal(err)
-	}
+	s.tell(t, "evt_late", "payment_intent.succeeded", late.Intent)
 	o = s.await(t, o.Ref(), within, func(o *db.Order) bool { return o.Payment.Status == db.Refunded })
 	if o.Status != db.Cancelled || o.Payment.Captured != o.Payment.Refunded || o.Payment.Captured == 0 {
 		t.Errorf("the order is %s, its payment %+v", o.Status, o.Payment)
 	}
 	s.wantsMoney(t, o, 1, 1)
+}
+
+// tell is a message of the provider.
+func (s *shop) tell(t *testing.T, id, kind, object string) {
+	t.Helper()
+	if err := s.jobs.Take(t.Context(), Delivery{id, kind, object}); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // impatient is the same client with timers of a millisecond.

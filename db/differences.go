@@ -1,0 +1,213 @@
+package db
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+)
+
+// Seen are charges in the provider's books, column by column, and what it gave back.
+type Seen struct {
+	Intents  []string
+	Stores   []int32
+	Orders   []uuid.UUID
+	Attempts []int
+	Received []int64 // 0: nothing was taken
+
+	RefundStores []int32
+	RefundOrders []uuid.UUID
+	GivenBack    []int64 // of the order, all together
+}
+
+// Suspect is a charge about which the provider's books and ours may not agree.
+type Suspect struct {
+	Intent string
+	OrderRef
+	Attempt int
+}
+
+// chargedStates are those of a payment that took the money.
+const chargedStates = `('captured', 'refund_pending', 'refunded', 'partially_refunded')`
+
+// Suspects compares what the provider says of a time with our books, both ways, and gives at most limit charges
+// that have to be looked at. Ours are those of the time given; the provider's may be of a little more.
+func Suspects(ctx context.Context, q Querier, seen *Seen, from, until time.Time, limit int) ([]Suspect, error) {
+	rows, err := q.Query(ctx, `
+    with seen as materialized (
+        select intent, store_id, order_id, attempt, received
+        from unnest($1::text[], $2::int4[], $3::uuid[], $4::int4[], $5::int8[]) as v (intent, store_id, order_id, attempt, received)
+    ), given as materialized (
+        select store_id, order_id, amount
+        from unnest($6::int4[], $7::uuid[], $8::int8[]) as v (store_id, order_id, amount)
+    )
+    select s.intent, s.store_id, s.order_id, s.attempt
+    from seen s
+    left join payments p on p.store_id = s.store_id and p.order_id = s.order_id and p.attempt = s.attempt
+    where s.received > 0 and (p.amount is distinct from s.received or p.provider_ref is distinct from s.intent or p.status not in `+chargedStates+`)
+    union
+    select p.provider_ref, p.store_id, p.order_id, p.attempt
+    from payments p
+    where p.created_at >= $9 and p.created_at < $10 and p.status in `+chargedStates+` and p.provider_ref like 'pi\_%'
+      and not exists (select from seen s where s.intent = p.provider_ref and s.received > 0)
+    union
+    select p.provider_ref, p.store_id, p.order_id, p.attempt
+    from given g
+    join orders o on o.store_id = g.store_id and o.id = g.order_id and o.refunded <> g.amount
+    join payments p on p.store_id = o.store_id and p.order_id = o.id and p.attempt = o.attempt
+    where p.provider_ref <> ''
+    union
+    select p.provider_ref, p.store_id, p.order_id, p.attempt
+    from order_history h
+    join payments p on p.store_id = h.store_id and p.order_id = h.order_id and p.status in ('refunded', 'partially_refunded') and p.provider_ref like 'pi\_%'
+    where h.at >= $9 and h.at < $10 and h.payment_status in ('refunded', 'partially_refunded')
+      and not exists (select from given g where g.store_id = h.store_id and g.order_id = h.order_id)
+    limit $11`,
+		seen.Intents, seen.Stores, seen.Orders, seen.Attempts, seen.Received, seen.RefundStores, seen.RefundOrders, seen.GivenBack, from, until, limit)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowToStructByPos[Suspect])
+}
+
+// BookedCharge is what our books say of one attempt to charge an order.
+type BookedCharge struct {
+	Status    PaymentStatus
+	Intent    string
+	Amount    int64
+	Refunded  int64 // of the order
+	UpdatedAt time.Time
+}
+
+// Charged tells whether the attempt took the money.
+func (b *BookedCharge) Charged() bool {
+	return b.Status == Captured || b.Status == RefundPending || b.Status == Refunded || b.Status == PartiallyRefunded
+}
+
+// BookedChargeOf is one attempt, nil if there is none.
+func BookedChargeOf(ctx context.Context, q Querier, ref OrderRef, attempt int) (*BookedCharge, error) {
+	b := new(BookedCharge)
+	err := q.QueryRow(ctx, `
+    select p.status, coalesce(p.provider_ref, ''), p.amount, o.refunded, p.updated_at
+    from payments p
+    join orders o on o.store_id = p.store_id and o.id = p.order_id
+    where p.store_id = $1 and p.order_id = $2 and p.attempt = $3`, ref.StoreID, ref.ID, attempt).
+		Scan(&b.Status, &b.Intent, &b.Amount, &b.Refunded, &b.UpdatedAt)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, nil
+	}
+	return b, err
+}
+
+// Difference is one point in which the provider's books and ours do not agree.
+type Difference struct {
+	Kind      string    `json:"kind"`
+	Ref       string    `json:"ref"`      // the intent
+	Order     string    `json:"order"`    // as the provider's books name it; empty if they name none
+	Ours      int64     `json:"ours"`     // in the currency's minor unit
+	Provider  int64     `json:"provider"` // likewise
+	Words     string    `json:"words"`    // what is the matter
+	FirstSeen time.Time `json:"first_seen"`
+	LastSeen  time.Time `json:"last_seen"`
+}
+
+// KeepDifferences takes note of what was found about the charges that were looked at, resolves what was not found
+// again, and gives those that are new.
+func KeepDifferences(ctx context.Context, pool interface {
+	Begin(context.Context) (pgx.Tx, error)
+}, looked []string, found []Difference) (fresh []Difference, err error) {
+	var kinds, refs, orders, words []string
+	var ours, providers []int64
+	for _, d := range found {
+		kinds, refs, orders, words = append(kinds, d.Kind), append(refs, d.Ref), append(orders, d.Order), append(words, d.Words)
+		ours, providers = append(ours, d.Ours), append(providers, d.Provider)
+	}
+	err = pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, `
+    with found as (
+        select distinct on (kind, ref) kind, ref, order_ref, ours, provider, words
+        from unnest($1::text[], $2::text[], $3::text[], $4::int8[], $5::int8[], $6::text[]) as v (kind, ref, order_ref, ours, provider, words)
+        order by kind, ref
+    ), open as (
+        select d.kind, d.ref
+        from payment_differences d
+        join found using (kind, ref)
+        where d.resolved_at is null
+    ), kept as (
+        insert into payment_differences as d (kind, ref, order_ref, ours, provider, words)
+        select kind, ref, order_ref, ours, provider, words
+        from found
+        on conflict (kind, ref) do update
+        set order_ref = excluded.order_ref, ours = excluded.ours, provider = excluded.provider, words = excluded.words, last_seen = now(),
+            first_seen = case when d.resolved_at is null then d.first_seen else now() end, resolved_at = null
+        returning d.kind, d.ref, d.order_ref, d.ours, d.provider, d.words, d.first_seen, d.last_seen
+    )
+    select kept.kind, kept.ref, kept.order_ref, kept.ours, kept.provider, kept.words, kept.first_seen, kept.last_seen
+    from kept
+    where not exists (select from open where open.kind = kept.kind and open.ref = kept.ref)`, kinds, refs, orders, ours, providers, words)
+		if err != nil {
+			return err
+		}
+		if fresh, err = pgx.CollectRows(rows, pgx.RowToStructByPos[Difference]); err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, `
+    update payment_differences d
+    set resolved_at = now()
+    where d.resolved_at is null and d.ref = any($1)
+      and not exists (select from unnest($2::text[], $3::text[]) as v (kind, ref) where v.kind = d.kind and v.ref = d.ref)`, looked, kinds, refs)
+		return err
+	})
+	return fresh, err
+}
+
+// OpenDifferences are those that the last look found, the oldest first, at most limit.
+func OpenDifferences(ctx context.Context, q Querier, limit int) ([]Difference, error) {
+	rows, err := q.Query(ctx, `
+    select kind, ref, order_ref, ours, provider, words, first_seen, last_seen
+    from payment_differences
+    where resolved_at is null
+    order by first_seen, ref
+    limit $1`, limit)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowToStructByPos[Difference])
+}
+
+// PruneDifferences forgets what was resolved longer ago than age.
+func PruneDifferences(ctx context.Context, q Querier, age time.Duration) error {
+	_, err := q.Exec(ctx, `delete from payment_differences where resolved_at < $1`, time.Now().Add(-age))
+	return err
+}
+
+// Reconciliation is how far the books were compared.
+type Reconciliation struct {
+	DoneUntil time.Time
+	RanAt     time.Time
+	Intents   int64 // looked at, all together
+	Refunds   int64
+}
+
+// LastReconciliation is nil before the first.
+func LastReconciliation(ctx context.Context, q Querier) (*Reconciliation, error) {
+	r := new(Reconciliation)
+	err := q.QueryRow(ctx, `select done_until, ran_at, intents, refunds from reconciliation`).Scan(&r.DoneUntil, &r.RanAt, &r.Intents, &r.Refunds)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, nil
+	}
+	return r, err
+}
+
+// Reconciled takes note of how far the books were compared. It never goes back.
+func Reconciled(ctx context.Context, q Querier, until time.Time, intents, refunds int) error {
+	_, err := q.Exec(ctx, `
+    insert into reconciliation as r (done_until, ran_at, intents, refunds)
+    values ($1, now(), $2, $3)
+    on conflict (one) do update
+    set done_until = greatest(r.done_until, excluded.done_until), ran_at = now(), intents = r.intents + excluded.intents, refunds = r.refunds + excluded.refunds`,
+		until, intents, refunds)
+	return err
+}

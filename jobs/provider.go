@@ -1,0 +1,231 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/stripe/stripe-go/v85"
+
+	"frenchpress/db"
+)
+
+const (
+	// answerLimit bounds what is read of one answer: a page of a hundred intents takes about 400 KiB.
+	answerLimit = 4 << 20
+	// connsKept is how many idle connections to the provider wait for the next group of charges.
+	connsKept   = 2 * chargesAtOnce
+	dialTimeout = 2 * time.Second
+	// callTimeout is the longest that any call may take, whatever its caller's patience.
+	callTimeout = 15 * time.Second
+	listPage    = 100
+	intentsPath = "/v1/payment_intents"
+)
+
+// Provider charges cards and gives money back: whoever speaks Stripe's API at an address, or the built-in sandbox.
+// Nothing is tried again in here: what follows an answer, or none, is for next to say.
+type Provider struct {
+	stripe  *stripe.Client
+	backend stripe.Backend // of the same
+	key     string
+	at      string // for the log
+	log     *slog.Logger
+}
+
+// NewProvider makes a client of the provider at an address. With a transport of its own nothing goes over the network.
+func NewProvider(at, key string, transport http.RoundTripper, log *slog.Logger) *Provider {
+	if transport == nil {
+		transport = &http.Transport{
+			Proxy:               http.ProxyFromEnvironment,
+			DialContext:         (&net.Dialer{Timeout: dialTimeout}).DialContext,
+			TLSHandshakeTimeout: dialTimeout,
+			ForceAttemptHTTP2:   true,
+			MaxIdleConns:        connsKept,
+			MaxIdleConnsPerHost: connsKept,
+			IdleConnTimeout:     time.Minute,
+		}
+	}
+	backends := stripe.NewBackendsWithConfig(&stripe.BackendConfig{
+		URL:               stripe.String(strings.TrimSuffix(at, "/")),
+		HTTPClient:        &http.Client{Transport: bounded{transport}, Timeout: callTimeout, CheckRedirect: stay},
+		MaxNetworkRetries: stripe.Int64(0),
+		EnableTelemetry:   stripe.Bool(false),
+		LeveledLogger:     &stripe.LeveledLogger{Level: stripe.LevelNull},
+	})
+	return &Provider{stripe: stripe.NewClient(key, stripe.WithBackends(backends)), backend: backends.API, key: key, at: at, log: log}
+}
+
+// stay follows nobody elsewhere: a request with our key is for one address.
+func stay(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+
+// bounded is a transport whose answers end.
+type bounded struct{ http.RoundTripper }
+
+// RoundTrip sends the request on.
+func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := b.RoundTripper.RoundTrip(r)
+	if err == nil {
+		resp.Body = struct {
+			io.Reader
+			io.Closer
+		}{http.MaxBytesReader(nil, resp.Body, answerLimit), resp.Body}
+	}
+	return resp, err
+}
+
+// Create makes the intent of a charge, with the card but without taking money.
+func (p *Provider) Create(ctx context.Context, c *db.Charge) said {
+	return p.ask(ctx, "create the intent of a charge", http.MethodPost, intentsPath, url.Values{
+		"amount":                           {strconv.FormatInt(c.Amount, 10)},
+		"currency":                         {strings.ToLower(c.Currency)},
+		"payment_method_types[0]":          {"card"},
+		"payment_method_data[type]":        {"card"},
+		"payment_method_data[card][token]": {c.Token},
+		"metadata[order]":                  {c.Reference()},
+		"metadata[attempt]":                {strconv.Itoa(c.Attempt)},
+	}, c.KeyFor("create"))
+}
+
+// Confirm takes the money.
+func (p *Provider) Confirm(ctx context.Context, c *db.Charge) said {
+	return p.ask(ctx, "confirm an intent", http.MethodPost, stripe.FormatURLPath(intentsPath+"/%s/confirm", c.Intent), nil, c.KeyFor("confirm"))
+}
+
+// Cancel makes sure that an intent that took no money never will.
+func (p *Provider) Cancel(ctx context.Context, c *db.Charge, reason string) said {
+	return p.ask(ctx, "cancel an intent", http.MethodPost, stripe.FormatURLPath(intentsPath+"/%s/cancel", c.Intent),
+		url.Values{"cancellation_reason": {reason}}, c.KeyFor("cancel"))
+}
+
+// Read asks what became of an intent.
+func (p *Provider) Read(ctx context.Context, id string) said {
+	return p.ask(ctx, "read an intent", http.MethodGet, stripe.FormatURLPath(intentsPath+"/%s", id), nil, "")
+}
+
+// ask asks something about one intent. Every order comes through here twice, so it goes by the library's lowest door: its own
+// types of an intent know hundreds of fields, which takes a fifth of all the processor time of an order.
+func (p *Provider) ask(ctx context.Context, tried, method, path string, form url.Values, key string) said {
+	params := &stripe.Params{Context: ctx}
+	if key != "" {
+		params.IdempotencyKey = stripe.String(key)
+	}
+	answer := new(intentAnswer)
+	err := p.backend.CallRaw(method, path, p.key, []byte(form.Encode()), params, answer)
+	return p.heard(ctx, tried, answer, err)
+}
+
+// keysTrusted is less than the 24 hours for which the provider remembers what it was asked under a key.
+const keysTrusted = 20 * time.Hour
+
+// Refund gives an amount of a charge back, once per key, and returns the provider's name of the refund. The key was
+// first used at asked or later. A refusal is for good, errNotYet says that the provider has not decided; any other error
+// is not known to mean anything.
+func (p *Provider) Refund(ctx context.Context, key string, of *db.Charge, amount int64, asked time.Time) (ref string, err error) {
+	if time.Since(asked) > keysTrusted {
+		if known, err := p.refundUnder(ctx, key, of.Intent); err != nil || known != nil {
+			return known.outcome(err)
+		}
+	}
+	params := &stripe.RefundCreateParams{
+		PaymentIntent: stripe.String(of.Intent), Amount: stripe.Int64(amount), Metadata: map[string]string{"order": of.Reference(), "key": key},
+	}
+	params.IdempotencyKey = stripe.String(key)
+	refund, err := p.stripe.V1Refunds.Create(ctx, params)
+	switch {
+	case err != nil:
+		return "", p.wrapped(ctx, "give money back", err)
+	case refund.Status == stripe.RefundStatusPending: // as it was when it was made: a repeat says so for ever
+		now, err := p.ReadRefund(ctx, refund.ID)
+		return now.outcome(err)
+	}
+	return refundOf(refund).outcome(nil)
+}
+
+// refundUnder is the refund of an intent that was made under a key, nil if there is none.
+func (p *Provider) refundUnder(ctx context.Context, key, intent string) (*Refund, error) {
+	all, err := p.RefundsOf(ctx, intent)
+	for _, refund := range all {
+		if refund.Key == key {
+			return refund, nil
+		}
+	}
+	return nil, err
+}
+
+// outcome is what the refund came to, unless it could not be read.
+func (r *Refund) outcome(err error) (ref string, _ error) {
+	switch {
+	case err != nil:
+		return "", err
+	case r.State == string(stripe.RefundStatusPending):
+		return r.ID, errNotYet
+	case !r.Gone():
+		return r.ID, &refusal{words: strings.TrimSpace(r.State + " " + r.Failure)}
+	}
+	return r.ID, nil
+}
+
+// ReadRefund asks what became of a refund.
+func (p *Provider) ReadRefund(ctx context.Context, id string) (*Refund, error) {
+	refund, err := p.stripe.V1Refunds.Retrieve(ctx, id, nil)
+	if err != nil {
+		return nil, p.wrapped(ctx, "read a refund", err)
+	}
+	return refundOf(refund), nil
+}
+
+// Intents are those created from one moment until before another, at most limit; more is an error.
+func (p *Provider) Intents(ctx context.Context, from, until time.Time, limit int) ([]*Intent, error) {
+	params := &stripe.PaymentIntentListParams{CreatedRange: between(from, until)}
+	params.Limit = stripe.Int64(listPage)
+	var all []*Intent
+	for intent, err := range p.stripe.V1PaymentIntents.List(ctx, params).All(ctx) {
+		switch {
+		case err != nil:
+			return nil, p.wrapped(ctx, "list intents", err)
+		case len(all) == limit:
+			return nil, errTooMany
+		}
+		all = append(all, intentOf(intent))
+	}
+	return all, nil
+}
+
+// Refunds are those created from one moment until before another, at most limit; more is an error.
+func (p *Provider) Refunds(ctx context.Context, from, until time.Time, limit int) ([]*Refund, error) {
+	return p.refunds(ctx, &stripe.RefundListParams{CreatedRange: between(from, until)}, limit)
+}
+
+// RefundsOf are those of one intent.
+func (p *Provider) RefundsOf(ctx context.Context, intent string) ([]*Refund, error) {
+	return p.refunds(ctx, &stripe.RefundListParams{PaymentIntent: stripe.String(intent)}, listPage)
+}
+
+func (p *Provider) refunds(ctx context.Context, params *stripe.RefundListParams, limit int) ([]*Refund, error) {
+	params.Limit = stripe.Int64(listPage)
+	var all []*Refund
+	for refund, err := range p.stripe.V1Refunds.List(ctx, params).All(ctx) {
+		switch {
+		case err != nil:
+			return nil, p.wrapped(ctx, "list refunds", err)
+		case len(all) == limit:
+			return nil, errTooMany
+		}
+		all = append(all, refundOf(refund))
+	}
+	return all, nil
+}
+
+// errTooMany is a window with more in it than can be taken in at a time.
+var errTooMany = errors.New("the provider has more than fits into one window")
+
+func between(from, until time.Time) *stripe.RangeQueryParams {
+	return &stripe.RangeQueryParams{GreaterThanOrEqual: from.Unix(), LesserThan: until.Unix()}
+}

@@ -1,0 +1,281 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/riverqueue/river"
+	"golang.org/x/sync/errgroup"
+
+	"frenchpress/db"
+)
+
+const (
+	reconcileEvery = 5 * time.Minute
+	// reconcileWithin is shorter than jobTimeout: the next run goes on from there.
+	reconcileWithin = 15 * time.Second
+	// unsettledFor is how long a payment may be under way before that is a difference.
+	unsettledFor = 2 * time.Minute
+	// firstLook is how far back the first run looks.
+	firstLook = 24 * time.Hour
+	// windowLongest and windowShortest bound the time that is compared at once; windowMost the charges in it.
+	windowLongest  = 6 * time.Hour
+	windowShortest = time.Minute
+	windowMost     = 100_000
+	// overlap is how much of the time of before is looked at again, and lag is how much the provider's clock and ours may
+	// be apart, or an intent come later than its payment: more than that costs a look at the one charge.
+	overlap = 20 * time.Second
+	lag     = 10 * time.Second
+	// suspectsMost bounds the charges of a window that are looked at one by one.
+	suspectsMost = 2000
+	// readsAtOnce bounds the provider's answers waited for at a time.
+	readsAtOnce = 8
+	// differencesKept is how long a difference is remembered once it is resolved.
+	differencesKept = 90 * 24 * time.Hour
+)
+
+type reconcileArgs struct{}
+
+func (reconcileArgs) Kind() string                 { return "reconcile" }
+func (reconcileArgs) InsertOpts() river.InsertOpts { return timerOpts() }
+
+// reconcileWorker compares the provider's books with ours.
+type reconcileWorker struct {
+	river.WorkerDefaults[reconcileArgs]
+	client *Client
+}
+
+func (w *reconcileWorker) Work(ctx context.Context, _ *river.Job[reconcileArgs]) error {
+	return w.client.Reconcile(ctx, time.Now().Add(-unsettledFor))
+}
+
+// Reconcile compares the provider's books with ours, from where that ended last until a moment, or as far as it gets
+// in reconcileWithin, and looks again at all open differences.
+func (c *Client) Reconcile(ctx context.Context, until time.Time) error {
+	ctx, cancel := context.WithTimeout(ctx, reconcileWithin)
+	defer cancel()
+	if err := c.lookAgain(ctx); err != nil {
+		return fmt.Errorf("looking again at open differences: %w", err)
+	}
+	last, err := db.LastReconciliation(ctx, c.pool)
+	if err != nil {
+		return err
+	}
+	from := until.Add(-firstLook)
+	if last != nil {
+		from = last.DoneUntil
+	}
+	until = until.Truncate(time.Second).Add(time.Second)
+	for window := windowLongest; from.Before(until); {
+		end := until
+		if from.Add(window).Before(until) {
+			end = from.Add(window)
+		}
+		err := c.reconcileWindow(ctx, from.Add(-overlap), end)
+		switch {
+		case errors.Is(err, errTooMany) && window > windowShortest:
+			window /= 2
+			continue
+		case ctx.Err() != nil && errors.Is(ctx.Err(), context.DeadlineExceeded):
+			return nil // the next run goes on
+		case err != nil:
+			return fmt.Errorf("comparing the provider's books with ours from %s until %s: %w", from.UTC().Format(time.RFC3339), end.UTC().Format(time.RFC3339), err)
+		}
+		from = end
+	}
+	return nil
+}
+
+// lookAgain examines the differences that are open.
+func (c *Client) lookAgain(ctx context.Context) error {
+	open, err := db.OpenDifferences(ctx, c.pool, suspectsMost)
+	if err != nil || len(open) == 0 {
+		return err
+	}
+	var suspects []db.Suspect
+	for _, d := range open {
+		ref, _ := db.ParseReference(d.Order) // without an order: the intent may name one by now
+		suspects = append(suspects, db.Suspect{Intent: d.Ref, OrderRef: ref})
+	}
+	return c.examineAll(ctx, suspects)
+}
+
+// reconcileWindow compares a time, and takes note that it is done up to its end, but for what may be under way.
+func (c *Client) reconcileWindow(ctx context.Context, from, until time.Time) error {
+	from = from.Truncate(time.Second)
+	intents, err := c.provider.Intents(ctx, from.Add(-lag), until.Add(lag), windowMost)
+	if err != nil {
+		return err
+	}
+	refunds, err := c.provider.Refunds(ctx, from.Add(-lag), until.Add(lag), windowMost)
+	if err != nil {
+		return err
+	}
+	seen, suspects := seenOf(intents, refunds)
+	ours, err := db.Suspects(ctx, c.pool, seen, from, until, suspectsMost)
+	if err != nil {
+		return err
+	}
+	if len(ours) == suspectsMost {
+		c.config.Log.LogAttrs(ctx, slog.LevelError, "the provider's books and ours differ in so many charges that not all of them are looked at",
+			slog.Time("from", from), slog.Time("until", until), slog.Int("looked_at", suspectsMost))
+	}
+	if err := c.examineAll(ctx, append(suspects, ours...)); err != nil {
+		return err
+	}
+	settledUntil := time.Now().Add(-unsettledFor)
+	if until.Before(settledUntil) {
+		settledUntil = until
+	}
+	return db.Reconciled(ctx, c.pool, settledUntil, len(intents), len(refunds))
+}
+
+// seenOf puts the provider's lists into columns. What names no order of ours, and took or gave money, is suspect.
+func seenOf(intents []*Intent, refunds []*Refund) (*db.Seen, []db.Suspect) {
+	seen, given := new(db.Seen), map[db.OrderRef]int64{}
+	var suspects []db.Suspect
+	for _, in := range intents {
+		ref, ok := db.ParseReference(in.Order)
+		if !ok && in.State == succeeded {
+			suspects = append(suspects, db.Suspect{Intent: in.ID})
+		}
+		if !ok {
+			continue
+		}
+		received := in.Received
+		if in.State != succeeded {
+			received = 0
+		}
+		seen.Intents, seen.Stores, seen.Orders = append(seen.Intents, in.ID), append(seen.Stores, ref.StoreID), append(seen.Orders, ref.ID)
+		seen.Attempts, seen.Received = append(seen.Attempts, in.Attempt), append(seen.Received, received)
+	}
+	for _, re := range refunds {
+		ref, ok := db.ParseReference(re.Order)
+		if !ok {
+			suspects = append(suspects, db.Suspect{Intent: re.Intent})
+		} else if re.Gone() {
+			given[ref] += re.Amount
+		}
+	}
+	for ref, amount := range given {
+		seen.RefundStores, seen.RefundOrders = append(seen.RefundStores, ref.StoreID), append(seen.RefundOrders, ref.ID)
+		seen.GivenBack = append(seen.GivenBack, amount)
+	}
+	return seen, suspects
+}
+
+// examineAll looks at each suspect alone, and keeps what is really different.
+func (c *Client) examineAll(ctx context.Context, suspects []db.Suspect) error {
+	if len(suspects) == 0 {
+		return nil
+	}
+	looked, found := make([]string, len(suspects)), make([][]db.Difference, len(suspects))
+	reads, ctx := errgroup.WithContext(ctx)
+	reads.SetLimit(readsAtOnce)
+	for i, suspect := range suspects {
+		looked[i] = suspect.Intent
+		reads.Go(func() (err error) {
+			found[i], err = c.examine(ctx, suspect)
+			return err
+		})
+	}
+	if err := reads.Wait(); err != nil {
+		return err
+	}
+	var all []db.Difference
+	for _, f := range found {
+		all = append(all, f...)
+	}
+	fresh, err := db.KeepDifferences(context.WithoutCancel(ctx), c.pool, looked, all)
+	for _, d := range fresh {
+		c.config.Log.LogAttrs(ctx, slog.LevelWarn, "the provider's books and ours differ: "+d.Words+"; see /staff/payments",
+			slog.String("kind", d.Kind), slog.String("intent", d.Ref), slog.String("order", d.Order),
+			slog.Int64("ours", d.Ours), slog.Int64("provider", d.Provider))
+	}
+	return err
+}
+
+// examine asks the provider about one intent, and our books about the attempt that it names.
+func (c *Client) examine(ctx context.Context, s db.Suspect) ([]db.Difference, error) {
+	e := evidence{intent: s.Intent, order: s.OrderRef, attempt: s.Attempt}
+	heard := c.provider.Read(ctx, s.Intent)
+	var gone *refusal
+	switch {
+	case heard.Word == told:
+		e.charge = heard.Intent
+		if ref, ok := db.ParseReference(heard.Intent.Order); ok {
+			e.order, e.attempt = ref, heard.Intent.Attempt
+		}
+		refunds, err := c.provider.RefundsOf(ctx, s.Intent)
+		if err != nil {
+			return nil, err
+		}
+		for _, re := range refunds {
+			if re.Gone() {
+				e.givenBack += re.Amount
+			}
+		}
+	case !errors.As(heard.Err, &gone):
+		return nil, heard.Err
+	}
+	var err error
+	if e.attempt == 0 && e.order.StoreID != 0 { // an open difference of an intent that the provider does not know
+		if charge, err := c.charge(ctx, e.order); err != nil || charge == nil {
+			return nil, err
+		} else {
+			e.attempt = charge.Attempt
+		}
+	}
+	e.ours, err = db.BookedChargeOf(ctx, c.pool, e.order, e.attempt)
+	return e.differences(time.Now()), err
+}
+
+// evidence is what both sides say of one intent.
+type evidence struct {
+	intent    string
+	order     db.OrderRef
+	attempt   int
+	charge    *Intent // nil: the provider does not know it
+	givenBack int64
+	ours      *db.BookedCharge // nil: our books do not know the attempt
+}
+
+// differences says in what the two sides do not agree. What may still be under way is none.
+func (e *evidence) differences(now time.Time) (found []db.Difference) {
+	add := func(kind string, ours, provider int64, words string) {
+		d := db.Difference{Kind: kind, Ref: e.intent, Ours: ours, Provider: provider, Words: words}
+		if e.order.StoreID != 0 {
+			d.Order = (&db.Charge{OrderRef: e.order}).Reference()
+		}
+		found = append(found, d)
+	}
+	var received int64
+	if e.charge != nil && e.charge.State == succeeded {
+		received = e.charge.Received
+	}
+	booked := e.ours != nil && e.ours.Intent == e.intent
+	charged := booked && e.ours.Charged()
+	young := booked && now.Sub(e.ours.UpdatedAt) < unsettledFor
+	switch {
+	case received == 0 && charged:
+		add("order_without_charge", e.ours.Amount, 0, "our books have a charge that the provider has not")
+	case received > 0 && booked && !e.ours.Status.Settled() && !charged && !young:
+		add("charge_not_settled", 0, received, "the provider took the money, and the order still waits for it")
+	case received > 0 && booked && !e.ours.Status.Settled() && !charged:
+	case received > e.givenBack && !charged:
+		add("charge_without_order", 0, received, "the provider took money that our books know nothing of")
+	case charged && received != e.ours.Amount:
+		add("amount_differs", e.ours.Amount, received, "another amount was charged")
+	}
+	switch {
+	case !charged || received == 0 || e.ours.Status == db.RefundPending && young:
+	case e.givenBack > e.ours.Refunded:
+		add("refund_without_record", e.ours.Refunded, e.givenBack, "the provider gave back more than our books say")
+	case e.givenBack < e.ours.Refunded:
+		add("refund_missing", e.ours.Refunded, e.givenBack, "the provider gave back less than our books say")
+	}
+	return found
+}

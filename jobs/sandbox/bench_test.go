@@ -1,0 +1,69 @@
+package sandbox_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"frenchpress/jobs/sandbox"
+)
+
+// BenchmarkCharge is create and confirm of one order, without HTTP, by 64 callers who share fsyncs.
+func BenchmarkCharge(b *testing.B) {
+	s, err := sandbox.Open(b.TempDir(), sandbox.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	var n atomic.Int64
+	before := memory()
+	cpu := cpuTime(b)
+	b.SetParallelism(64)
+	b.ReportAllocs()
+	b.ResetTimer()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			key := fmt.Sprintf("0199-%d", n.Add(1))
+			body := serve(b, s, "/v1/payment_intents", key, visa+"&metadata%5Border%5D="+key+"&metadata%5Bstore%5D=ferry-building")
+			_, rest, _ := strings.Cut(body, `"id":"`)
+			id, _, _ := strings.Cut(rest, `"`)
+			serve(b, s, "/v1/payment_intents/"+id+"/confirm", key+"-confirm", "")
+		}
+	})
+	b.StopTimer()
+	b.ReportMetric(float64((cpuTime(b)-cpu).Microseconds())/float64(b.N), "µs-cpu/op")
+	b.ReportMetric(float64(int64(memory())-int64(before))/float64(b.N), "kept-B/op")
+}
+
+func serve(b *testing.B, s *sandbox.Sandbox, path, key, body string) string {
+	r := httptest.NewRequest(http.MethodPost, path, strings.NewReader(body))
+	r.Header.Set("Authorization", "Bearer "+secretKey)
+	r.Header.Set("Idempotency-Key", key)
+	w := httptest.NewRecorder()
+	s.ServeHTTP(w, r)
+	if w.Code != http.StatusOK {
+		b.Errorf("%s: %d %s", path, w.Code, w.Body)
+	}
+	return w.Body.String()
+}
+
+func memory() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+func cpuTime(b *testing.B) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}

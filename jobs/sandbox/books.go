@@ -1,0 +1,201 @@
+package sandbox
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+)
+
+const (
+	// lineMax bounds a line of the books; the largest request makes one of about a fifth of it.
+	lineMax = 512 << 10
+	// readAhead is more than nearly every line has, so that one read brings a line.
+	readAhead = 2 << 10
+	// markEvery is how far apart the lines are whose place is remembered, so that a reader of the ledger starts near its own.
+	markEvery = 1024
+)
+
+var errDamaged = errors.New("a line in the middle cannot be read")
+
+// books are an append-only file of JSON lines, the only truth. Lines appended at the same time share an fsync.
+type books struct {
+	file    *os.File
+	kick    chan struct{}
+	stopped chan struct{}
+
+	mu        sync.Mutex
+	end       int64 // where the next line will stand
+	flushed   int64 // up to here all is on disk
+	gathering *batch
+	writing   *batch
+	broken    error // a write failed: nothing more is taken until the books are opened again
+	closed    bool
+	marks     []int64 // where every markEvery-th line stands
+	lines     int64
+}
+
+// batch is what one fsync brings to disk.
+type batch struct {
+	start int64
+	bytes []byte
+	done  chan struct{}
+	err   error
+}
+
+func newBatch(start int64) *batch { return &batch{start: start, done: make(chan struct{})} }
+
+func (b *batch) wait() error {
+	<-b.done
+	return b.err
+}
+
+func newBooks(file *os.File, end int64) *books {
+	b := &books{file: file, end: end, flushed: end, gathering: newBatch(end)}
+	b.kick, b.stopped = make(chan struct{}, 1), make(chan struct{})
+	return b
+}
+
+// append puts a line at the end; it is on disk when its batch is done.
+func (b *books) append(text []byte) (int64, *batch, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.broken != nil {
+		return 0, nil, b.broken
+	}
+	if b.closed {
+		return 0, nil, errClosed
+	}
+	at := b.end
+	b.gathering.bytes = append(append(b.gathering.bytes, text...), '\n')
+	b.end += int64(len(text)) + 1
+	b.mark(at)
+	select {
+	case b.kick <- struct{}{}:
+	default:
+	}
+	return at, b.gathering, nil
+}
+
+func (b *books) mark(at int64) {
+	if b.lines%markEvery == 0 {
+		b.marks = append(b.marks, at)
+	}
+	b.lines++
+}
+
+func (b *books) write() {
+	defer close(b.stopped)
+	for range b.kick {
+		b.flush()
+	}
+	b.flush()
+}
+
+func (b *books) flush() {
+	b.mu.Lock()
+	now := b.gathering
+	if len(now.bytes) == 0 {
+		b.mu.Unlock()
+		return
+	}
+	b.writing, b.gathering = now, newBatch(b.end)
+	b.gathering.bytes = make([]byte, 0, len(now.bytes))
+	now.err = b.broken
+	b.mu.Unlock()
+	if now.err == nil {
+		_, now.err = b.file.WriteAt(now.bytes, now.start)
+	}
+	if now.err == nil {
+		now.err = b.file.Sync()
+	}
+	b.mu.Lock()
+	if now.err == nil {
+		b.flushed = now.start + int64(len(now.bytes))
+	} else {
+		b.broken = fmt.Errorf("write the sandbox's books: %w", now.err)
+	}
+	b.writing, now.bytes = nil, nil // lines that are remembered keep their batch
+	b.mu.Unlock()
+	close(now.done)
+}
+
+// durable waits until the line at a place is on disk.
+func (b *books) durable(at int64) error {
+	b.mu.Lock()
+	waitFor := b.gathering
+	switch {
+	case at < b.flushed:
+		waitFor = nil
+	case b.broken != nil:
+		b.mu.Unlock()
+		return b.broken
+	case at < waitFor.start:
+		waitFor = b.writing
+	}
+	b.mu.Unlock()
+	if waitFor == nil {
+		return nil
+	}
+	return waitFor.wait()
+}
+
+// read is the line at a place.
+func (b *books) read(at int64) (*line, error) {
+	if err := b.durable(at); err != nil {
+		return nil, err
+	}
+	text := make([]byte, readAhead)
+	for {
+		n, err := b.file.ReadAt(text, at)
+		if end := bytes.IndexByte(text[:n], '\n'); end >= 0 {
+			l := new(line)
+			if err := json.Unmarshal(text[:end], l); err != nil {
+				return nil, fmt.Errorf("read the sandbox's books at %d: %w", at, err)
+			}
+			return l, nil
+		}
+		if err != nil || len(text) > lineMax {
+			return nil, fmt.Errorf("read the sandbox's books at %d: %w", at, errors.Join(errDamaged, err))
+		}
+		text = make([]byte, 4*len(text))
+	}
+}
+
+// scan gives the lines on disk from a place on, without their ends, until told to stop.
+func (b *books) scan(from int64, each func(text []byte) bool) error {
+	b.mu.Lock()
+	to := b.flushed
+	b.mu.Unlock()
+	lines := bufio.NewScanner(io.NewSectionReader(b.file, from, to-from))
+	lines.Buffer(make([]byte, 64<<10), lineMax)
+	for lines.Scan() {
+		if !each(lines.Bytes()) {
+			return nil
+		}
+	}
+	return lines.Err()
+}
+
+// near is a place at or before the line with a number.
+func (b *books) near(seq int64) int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.marks) == 0 {
+		return b.end
+	}
+	return b.marks[min(max(0, seq-1)/markEvery, int64(len(b.marks)-1))]
+}
+
+func (b *books) close() error {
+	b.mu.Lock()
+	b.closed = true
+	b.mu.Unlock()
+	close(b.kick)
+	<-b.stopped
+	return b.file.Close()
+}

@@ -1,0 +1,103 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+const (
+	headerTimeout = 5 * time.Second
+	readTimeout   = 10 * time.Second
+	idleTimeout   = 2 * time.Minute
+	// writeTimeout is longer than a call can hang.
+	writeTimeout = hangMax + stallFor + 10*time.Second
+)
+
+// Serve runs the sandbox in a directory as a server of its own until ctx ends; processes that share the directory
+// reach it as well.
+func Serve(ctx context.Context, dir, listen string, options Options) error {
+	var config net.ListenConfig
+	listener, err := config.Listen(ctx, "tcp", listen)
+	if err != nil {
+		return fmt.Errorf("listen for the sandbox: %w", err)
+	}
+	return ServeOn(ctx, dir, listener, options)
+}
+
+// ServeOn is Serve with a listener, which it closes.
+func ServeOn(ctx context.Context, dir string, listener net.Listener, options Options) error {
+	defer listener.Close()
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return fmt.Errorf("serve the sandbox: %w", err)
+	}
+	socket, err := socketPath(dir)
+	if err != nil {
+		return fmt.Errorf("serve the sandbox: %w", err)
+	}
+	sandbox, err := Open(dir, options)
+	if err != nil {
+		return err
+	}
+	shared, err := serveSocket(sandbox, socket)
+	if err != nil {
+		return errors.Join(err, sandbox.Close())
+	}
+	sandbox.log.InfoContext(ctx, "the sandbox listens", slog.String("address", listener.Addr().String()), slog.String("dir", dir))
+	return serveUntil(ctx, sandbox, newServer(sandbox), shared, listener)
+}
+
+func serveUntil(ctx context.Context, sandbox *Sandbox, server, shared *http.Server, listener net.Listener) error {
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(listener) }()
+	var err error
+	select {
+	case err = <-failed:
+		err = fmt.Errorf("serve the sandbox: %w", err)
+	case <-ctx.Done():
+		until, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
+		defer cancel()
+		if server.Shutdown(until) != nil {
+			err = server.Close() // only calls that hang are left
+		}
+		<-failed
+	}
+	return errors.Join(err, (&holder{sandbox, shared}).close())
+}
+
+// serveSocket serves the processes that share the books; the lock is ours, so a socket that stands there is a dead
+// one's.
+func serveSocket(sandbox *Sandbox, path string) (*http.Server, error) {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("remove an old socket of the sandbox: %w", err)
+	}
+	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("listen for those who share the sandbox: %w", err)
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		return nil, errors.Join(fmt.Errorf("close the sandbox's socket to others: %w", err), listener.Close())
+	}
+	server := newServer(sandbox)
+	go func() {
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			sandbox.log.Error("the sandbox no longer serves other processes", slog.Any("error", err))
+		}
+	}()
+	return server, nil
+}
+
+func newServer(sandbox *Sandbox) *http.Server {
+	return &http.Server{
+		Handler: sandbox, ReadHeaderTimeout: headerTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
+		ErrorLog: slog.NewLogLogger(sandbox.log.Handler(), slog.LevelDebug),
+	}
+}
