@@ -13,7 +13,7 @@ run: ## Start the shop, its board and its own database
 	@.ci/setup $(if $(DATABASE_URL),,postgres)
 	@CGO_ENABLED=0 go run ./app
 
-test: build ## Run all tests, those in the browser and two minutes of chaos included
+test: build bin/frenchpress-failpoints ## Run all tests, those in the browser and two minutes of chaos included
 	@.ci/setup postgres chromium cc
 	go test -race -shuffle=on -timeout=10m ./...
 	cd bench && go test -race -shuffle=on -timeout=5m ./...
@@ -33,6 +33,11 @@ $(LINTER):
 build: ## Make bin/frenchpress
 	CGO_ENABLED=0 go build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/frenchpress ./app
 
+# The program that can be told to die at a boundary of the payment path; rebuilt each time, as go build is quick to see.
+.PHONY: bin/frenchpress-failpoints
+bin/frenchpress-failpoints:
+	CGO_ENABLED=0 go build -trimpath -tags failpoints -o $@ ./app
+
 fuzz: ## Fuzz each target for FUZZTIME (10s)
 	@.ci/setup postgres
 	@set -e; for package in $$(go list ./...); do \
@@ -49,7 +54,7 @@ bench: build ## Measure a chain's record day for half an hour, and write the REA
 	@.ci/setup postgres
 	cd bench && go run . suite
 
-chaos: build ## Break everything several hundred times, for an hour, and write the README's table of it
+chaos: bin/frenchpress-failpoints ## Break everything several hundred times, for an hour, and write the README's table of it
 	@.ci/setup postgres
 	cd bench && go run . chaos --json ../docs/bench/chaos.json --readme ../README.md
 

@@ -121,6 +121,16 @@ func TestProviderElsewhere(t *testing.T) {
 	}
 }
 
+// TestRefundBehindA500 has the provider give money back, say 500, and say so again whenever it is asked under that key.
+func TestRefundBehindA500(t *testing.T) {
+	t.Parallel()
+	s := openElsewhere(t, sandbox.Faults{})
+	o := s.placed(t, with("tok_visa"))
+	s.bank(t).setFaults(t, `{"error_after": 1}`)
+	s.cancel(t, o).wants(t, 200)
+	s.checkLedger(t, s.eventually(t, o, 15*time.Second, isRefunded))
+}
+
 // signed is a message with a signature of a moment.
 func signed(body string, at time.Time, secrets ...string) string {
 	header := fmt.Sprintf("t=%d", at.Unix())

@@ -32,9 +32,10 @@ const (
 )
 
 type chaosRun struct {
-	Server string   `json:"-" default:"../bin/frenchpress" help:"The program to break."`
+	Server string   `json:"-" default:"../bin/frenchpress-failpoints" help:"The program to break, built with failpoints."`
 	Seed   uint64   `help:"Of everything that is drawn; 0 takes one from the clock, and it is printed."`
 	Orders int64    `default:"50000" help:"Orders at least. The short form has as many as come while things break."`
+	Share  float64  `default:"1" help:"Of how often the long form breaks each thing, at least once."`
 	Guests int      `default:"80" help:"Customers at a time."`
 	Stores int      `default:"6" help:"Stores."`
 	Only   []string `sep:";" help:"Break these alone, by their names in the table; separated by semicolons."`
@@ -49,6 +50,7 @@ type chaos struct {
 	*chaosRun
 	program, root, mark, database string
 	stores                        []*Store
+	admin                         string // token of staff
 	log                           *os.File
 	postgres                      *postgres
 	toDatabase                    *link
@@ -97,6 +99,9 @@ func (s *chaosRun) Run(ctx context.Context) (err error) {
 func (s *chaosRun) check() (err error) {
 	if s.Guests < 1 || s.Guests > 1000 || s.Stores < 1 || s.Stores > 1000 || s.Orders < 0 || s.Orders > maxAccepted {
 		return errors.New("guests and stores must be from 1 to 1000, orders from 0 to 5,000,000")
+	}
+	if s.Share <= 0 || s.Share > 1 {
+		return errors.New("the share must be above 0 and at most 1")
 	}
 	for _, name := range s.Only {
 		if !slices.ContainsFunc(chaosFaults, func(f chaosFault) bool { return f.name == name }) {

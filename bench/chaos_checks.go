@@ -25,6 +25,7 @@ var chaosChecks = []chaosCheck{
 	{"every live client has converged and never went back", (*records).astray},
 	{"one notification for each subject, kind and channel", (*records).repeated},
 	{"no poison job keeps a worker", (*records).poisoned},
+	{"the shop finds no difference to the provider's books", func(r *records) []string { return r.Differences }},
 	{ledgerCheck, (*records).unbalanced},
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -31,7 +32,20 @@ var chaosFaults = []chaosFault{
 	{"clients to shop: latency", 0, 1, 10, spoilShop("latency")},
 	{"clients to shop: reset", 0, 1, 10, spoilShop("reset")},
 	{"clients to shop: black hole for 30 s (short form 6 s)", 0, 1, 10, spoilShop("black hole")},
+	{"shop to provider: latency", 0, 1, 10, spoilProvider("latency")},
+	{"shop to provider: reset", 0, 1, 10, spoilProvider("reset")},
+	{"shop to provider: black hole for 30 s (short form 6 s)", 0, 1, 10, spoilProvider("black hole")},
+	{"30 % of the provider's answers and messages go wrong for 10 s", 0, 1, 20, (*chaos).confuseProvider},
 	{"poison jobs, seven kinds", 0, 2, 20, (*chaos).poisonJobs},
+	{"killed: intents made", 0, 1, 20, killAt("create")},
+	{"killed: intents stored", 0, 1, 20, killAt("store")},
+	{"killed: intents confirmed", 0, 1, 20, killAt("confirm")},
+	{"killed: charges settled", 0, 1, 20, killAt("settle")},
+	{"killed: an intent cancelled", 0, 1, 20, killAt("cancel")},
+	{"killed: refunded", 0, 1, 20, killAt("refund")},
+	{"killed: a refund settled", 0, 1, 20, killAt("settle refund")},
+	{"killed: a message taken", 0, 1, 20, killAt("take")},
+	{"killed: a message's intent read", 0, 1, 20, killAt("hear")},
 }
 
 const (
@@ -39,7 +53,11 @@ const (
 	latencyFor   = 2 * time.Second
 	holeFor      = 30 * time.Second
 	holeForShort = 6 * time.Second
+	confusedFor  = 10 * time.Second
 	downMost     = 1500 * time.Millisecond // between a kill and the next start
+
+	passesMost    = 3 // of a boundary before the process dies there
+	reachedWithin = 45 * time.Second
 )
 
 // down is how long something stays dead.
@@ -125,6 +143,38 @@ func spoilShop(toxic string) func(*chaos, context.Context, *rand.Rand) error {
 	}
 }
 
+func spoilProvider(toxic string) func(*chaos, context.Context, *rand.Rand) error {
+	return func(c *chaos, ctx context.Context, _ *rand.Rand) error {
+		return c.provider.link.spoil(ctx, toxic, c.lasts(toxic))
+	}
+}
+
+func (c *chaos) confuseProvider(ctx context.Context, random *rand.Rand) error {
+	return c.provider.confuse(ctx, random.Uint64N(1<<32), confusedFor)
+}
+
+// killAt has the first process, which the provider's messages come to, die when it passes a boundary of the payment path
+// for the first, second or third time.
+func killAt(boundary string) func(*chaos, context.Context, *rand.Rand) error {
+	return func(c *chaos, ctx context.Context, random *rand.Rand) error {
+		s := c.counters[0]
+		if err := s.process.kill(); err != nil {
+			return err
+		}
+		if err := s.start(fmt.Sprintf("FAILPOINT=%s:%d", boundary, 1+random.IntN(passesMost))); err != nil {
+			return err
+		}
+		select {
+		case <-s.process.gone:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(reachedWithin):
+			return errors.Join(faultf("process", "the boundary %q was not reached within %s: is the program built with failpoints?", boundary, reachedWithin), s.process.kill(), s.start())
+		}
+		return s.start()
+	}
+}
+
 func (c *chaos) poisonJobs(ctx context.Context, _ *rand.Rand) error { return c.postgres.poison(ctx) }
 
 // plan is what breaks while so many processes run, in an order that the seed decides. What may break with either
@@ -134,7 +184,7 @@ func (c *chaosRun) plan(processes int, random *rand.Rand) (plan []chaosFault) {
 		if len(c.Only) > 0 && !slices.Contains(c.Only, fault.name) {
 			continue
 		}
-		times := fault.long
+		times := int(math.Ceil(c.Share * float64(fault.long)))
 		if c.Short {
 			times = fault.short
 		}

@@ -29,7 +29,7 @@ const (
 	faultyCards   = 30
 )
 
-var faulty = []string{"tok_declined", "tok_slow", "tok_timeout", "tok_flaky"}
+var faulty = []string{"tok_declined", "tok_slow", "tok_timeout", "tok_flaky", "tok_3ds"}
 
 // guest is a customer, and the barista who makes his order.
 type guest struct {

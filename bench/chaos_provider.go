@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 )
 
 const (
@@ -28,6 +29,7 @@ type cardProvider struct {
 	url     string
 	process *child
 	log     *os.File
+	link    *link // from the shop
 }
 
 // openProvider starts the provider. It tells the first process of the shop of what happens.
@@ -47,6 +49,9 @@ func openProvider(ctx context.Context, program, root, shopPort string) (*cardPro
 	if p.process, err = startChild(command, log); err != nil {
 		return p, err
 	}
+	if p.link, err = openLink("provider", "127.0.0.1:"+port); err != nil {
+		return p, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, recoverPatience)
 	defer cancel()
 	for {
@@ -61,11 +66,32 @@ func openProvider(ctx context.Context, program, root, shopPort string) (*cardPro
 
 // settings are how the shop finds the provider.
 func (p *cardProvider) settings() []string {
-	return []string{"PAYMENT_URL=" + p.url, "PAYMENT_KEY=" + providerKey, "PAYMENT_WEBHOOK_SECRET=" + webhookSecret}
+	return []string{"PAYMENT_URL=http://127.0.0.1:" + p.link.port(), "PAYMENT_KEY=" + providerKey, "PAYMENT_WEBHOOK_SECRET=" + webhookSecret}
+}
+
+// confusion is what goes wrong with 30 % of the calls, and of the messages.
+const confusion = `{"seed": %d, "timeout_before": 0.05, "timeout_after": 0.05, "error_before": 0.05, "error_after": 0.05, "rate_limited": 0.05,
+    "reset": 0.05, "webhook_duplicated": 0.1, "webhook_reordered": 0.05, "webhook_early": 0.05, "webhook_never": 0.05, "webhook_bad_signature": 0.03,
+    "webhook_stale": 0.02}`
+
+// confuse makes the provider misbehave for a while.
+func (p *cardProvider) confuse(ctx context.Context, seed uint64, how time.Duration) error {
+	if _, err := p.ask(ctx, http.MethodPut, "/sandbox/faults", fmt.Sprintf(confusion, seed)); err != nil {
+		return err
+	}
+	err := pause(ctx, how)
+	_, healed := p.ask(context.WithoutCancel(ctx), http.MethodPut, "/sandbox/faults", "{}")
+	return errors.Join(err, healed)
 }
 
 func (p *cardProvider) get(ctx context.Context, path string) ([]byte, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url+path, nil)
+	return p.ask(ctx, http.MethodGet, path, "")
+}
+
+func (p *cardProvider) ask(ctx context.Context, method, path, body string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, readPatience)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, method, p.url+path, strings.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
@@ -75,11 +101,11 @@ func (p *cardProvider) get(ctx context.Context, path string) ([]byte, error) {
 		return nil, err
 	}
 	defer answer.Body.Close()
-	body, err := io.ReadAll(answer.Body)
+	said, err := io.ReadAll(answer.Body)
 	if err == nil && answer.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s: %s %s", path, answer.Status, body)
+		err = fmt.Errorf("%s: %s %s", path, answer.Status, said)
 	}
-	return body, err
+	return said, err
 }
 
 // moved is all the money that the provider moved, as its ledger says.
@@ -122,5 +148,6 @@ func (p *cardProvider) close() error {
 	if p.process != nil {
 		err = p.process.end(syscall.SIGTERM)
 	}
+	p.link.close()
 	return errors.Join(err, p.log.Close())
 }

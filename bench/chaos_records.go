@@ -26,6 +26,8 @@ type records struct {
 	Unfinished []string // orders, payments and jobs that still want something
 	Poison     []string // poison jobs that are still running
 	Ledger     *int64   // sum of all entries; nil: this program has no ledger
+
+	Differences []string // that the shop itself finds between the provider's books and its own
 }
 
 // movement is money that the provider moved.
@@ -68,6 +70,9 @@ func (c *chaos) readRecords(ctx context.Context) (*records, error) {
 	}
 	c.mu.Unlock()
 	if r.Moved, err = c.provider.moved(ctx); err != nil {
+		return nil, err
+	}
+	if r.Differences, err = c.reconcile(ctx); err != nil {
 		return nil, err
 	}
 	return r, c.postgres.ask(ctx, readPatience, r.readDatabase)

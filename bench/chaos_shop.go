@@ -9,8 +9,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
+
+	"github.com/tidwall/gjson"
 )
 
 const (
@@ -63,9 +66,10 @@ func shopEnvironment(port, database string, provider *cardProvider) []string {
 		"SECRET_KEY=", "GROUP_MAX=", "GROUP_FLIGHTS=", "OPERATOR_ADDR=", "ABANDON_AFTER=", "TRUSTED_PROXIES=", "SMTP_URL=")
 }
 
-func (s *counter) start() error {
+// start starts the process, with further settings if there are any.
+func (s *counter) start(more ...string) error {
 	command := exec.CommandContext(context.Background(), s.program) // it ends when told to
-	command.Env = shopEnvironment(s.port, s.database, s.provider)
+	command.Env = append(shopEnvironment(s.port, s.database, s.provider), more...)
 	var err error
 	s.process, err = startChild(command, s.log)
 	return err
@@ -141,6 +145,11 @@ func (c *chaos) furnish(ctx context.Context) error {
 	if c.stores, err = readStores(devices, c.Stores); err != nil {
 		return err
 	}
+	token, err := c.tool(ctx, "staff", "add", "chaos")
+	if err != nil {
+		return err
+	}
+	c.admin = strings.TrimSpace(string(token))
 	return c.awaitStores(ctx)
 }
 
@@ -166,6 +175,26 @@ func (c *chaos) awaitStores(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// reconcile has the shop compare the provider's books with its own, and gives the differences.
+func (c *chaos) reconcile(ctx context.Context) (found []string, err error) {
+	err = c.insist(ctx, func(conn *Conn) {
+		conn.Request("POST", "/v1/payments/reconcile")
+		conn.Header("Authorization", "Bearer ", c.admin)
+		conn.Body()
+	}, func(conn *Conn) error {
+		if conn.Status() != http.StatusOK {
+			return conn.refused("reconciling")
+		}
+		found = nil
+		gjson.GetBytes(conn.Answer(), "differences").ForEach(func(_, one gjson.Result) bool {
+			found = append(found, one.Raw)
+			return true
+		})
+		return nil
+	})
+	return found, err
 }
 
 // tool runs a short command of the program.

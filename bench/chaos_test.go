@@ -149,7 +149,7 @@ func TestAcksAreReadFromTheirFile(t *testing.T) {
 func TestChaosPlan(t *testing.T) {
 	t.Parallel()
 	for _, short := range []bool{false, true} {
-		run := &chaosRun{Short: short}
+		run := &chaosRun{Share: 1, Short: short}
 		times := map[string]int{}
 		for processes := 1; processes <= 2; processes++ {
 			for _, fault := range run.plan(processes, seeded(7)) {

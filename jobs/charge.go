@@ -55,10 +55,14 @@ func (w *chargeWorker) Work(ctx context.Context, job *river.Job[chargeArgs]) err
 		}
 	}
 	g.each(ctx, toCreate, createPatience, w.client.provider.Create)
+	failpoint(toCreate)
 	err = g.store(ctx)
+	failpoint(toStore)
 	if err == nil {
 		g.each(ctx, toConfirm, chargePatience, w.client.provider.Confirm)
+		failpoint(toConfirm)
 		err = g.settle(ctx)
+		failpoint(toSettle)
 	}
 	return errors.Join(err, g.leave(ctx))
 }

@@ -79,6 +79,7 @@ func (c *Client) Take(ctx context.Context, m Delivery) error {
 	if !m.worth() {
 		return nil
 	}
+	defer failpoint(toTake)
 	return pgx.BeginFunc(ctx, c.pool, func(tx pgx.Tx) error {
 		fresh, err := db.TakeMessage(ctx, tx, m.ID, m.Type, m.Object)
 		if err != nil || !fresh {
@@ -130,6 +131,7 @@ func (w *messageWorker) Work(ctx context.Context, job *river.Job[messageArgs]) e
 // hearOfIntent carries on with the charge whose intent it is.
 func (c *Client) hearOfIntent(ctx context.Context, id string) error {
 	heard, charge, err := c.readIntent(ctx, id)
+	failpoint(toHear)
 	switch {
 	case err != nil:
 		return err

@@ -17,6 +17,11 @@ const (
 	toWait     act = "wait"
 	toGiveUp   act = "give up" // a fault of ours; the job fails until it is a dead letter
 	toEnd      act = "end"     // nothing is left to do
+
+	toRefund       act = "refund"        // at the provider
+	toSettleRefund act = "settle refund" // in our books
+	toTake         act = "take"          // keep a message of the provider, with its job
+	toHear         act = "hear"          // read what a message is about
 )
 
 // step is what to do next, with the reason of a cancellation or what is settled.

@@ -3,6 +3,7 @@ package jobs
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -121,31 +122,55 @@ func (p *Provider) ask(ctx context.Context, tried, method, path string, form url
 	return p.heard(ctx, tried, answer, err)
 }
 
-// keysTrusted is less than the 24 hours for which the provider remembers what it was asked under a key.
-const keysTrusted = 20 * time.Hour
+const (
+	// keysTrusted is less than the 24 hours for which the provider remembers what it was asked under a key.
+	keysTrusted = 20 * time.Hour
+	// keysMost bounds the keys that one refund may use up with kept 500s in one go.
+	keysMost = 5
+)
 
 // Refund gives an amount of a charge back, once per key, and returns the provider's name of the refund. The key was
 // first used at asked or later. A refusal is for good, errNotYet says that the provider has not decided; any other error
 // is not known to mean anything.
+//
+// A 500 that the provider keeps under a key may have given the money back or not, and is all that it will ever say to that
+// key: whether there is a refund of ours in its books then decides, and only if there is none another key is used.
 func (p *Provider) Refund(ctx context.Context, key string, of *db.Charge, amount int64, asked time.Time) (ref string, err error) {
 	if time.Since(asked) > keysTrusted {
 		if known, err := p.refundUnder(ctx, key, of.Intent); err != nil || known != nil {
 			return known.outcome(err)
 		}
 	}
+	for n := range keysMost {
+		var refund *stripe.Refund
+		refund, err = p.createRefund(ctx, key, n, of, amount)
+		var fault *stripe.Error
+		switch {
+		case err == nil && refund.Status == stripe.RefundStatusPending: // as it was when it was made: a repeat says so for ever
+			now, err := p.ReadRefund(ctx, refund.ID)
+			return now.outcome(err)
+		case err == nil:
+			return refundOf(refund).outcome(nil)
+		case !errors.As(err, &fault) || meaning(fault) != spent:
+			return "", p.wrapped(ctx, "give money back", err)
+		}
+		if known, err := p.refundUnder(ctx, key, of.Intent); err != nil || known != nil {
+			return known.outcome(err)
+		}
+	}
+	return "", p.wrapped(ctx, "give money back", err)
+}
+
+// createRefund asks for a refund under its key, or the nth one after that.
+func (p *Provider) createRefund(ctx context.Context, key string, n int, of *db.Charge, amount int64) (*stripe.Refund, error) {
 	params := &stripe.RefundCreateParams{
 		PaymentIntent: stripe.String(of.Intent), Amount: stripe.Int64(amount), Metadata: map[string]string{"order": of.Reference(), "key": key},
 	}
 	params.IdempotencyKey = stripe.String(key)
-	refund, err := p.stripe.V1Refunds.Create(ctx, params)
-	switch {
-	case err != nil:
-		return "", p.wrapped(ctx, "give money back", err)
-	case refund.Status == stripe.RefundStatusPending: // as it was when it was made: a repeat says so for ever
-		now, err := p.ReadRefund(ctx, refund.ID)
-		return now.outcome(err)
+	if n > 0 {
+		params.IdempotencyKey = stripe.String(fmt.Sprintf("%s-again-%d", key, n))
 	}
-	return refundOf(refund).outcome(nil)
+	return p.stripe.V1Refunds.Create(ctx, params)
 }
 
 // refundUnder is the refund of an intent that was made under a key, nil if there is none.

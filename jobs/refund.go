@@ -51,6 +51,7 @@ func (c *Client) giveBack(ctx context.Context, charge *db.Charge, refund *db.Ref
 	patience, cancel := context.WithTimeout(ctx, lookFor)
 	defer cancel()
 	ref, err := c.provider.Refund(patience, refund.Key(charge.OrderRef), charge, refund.Amount, refund.UpdatedAt)
+	failpoint(toRefund)
 	said := db.RefundDone(refund.N, ref)
 	var refused *refusal
 	switch {
@@ -63,5 +64,6 @@ func (c *Client) giveBack(ctx context.Context, charge *db.Charge, refund *db.Ref
 		return err
 	}
 	_, err = c.orders.Settle(ctx, charge.OrderRef, said)
+	failpoint(toSettleRefund)
 	return err
 }

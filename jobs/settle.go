@@ -75,17 +75,21 @@ func (c *Client) carryOn(ctx context.Context, charge *db.Charge, heard said) err
 			charge, err = c.pause(ctx, charge)
 			heard = said{}
 		case toSettle:
-			if err = c.settle(ctx, charge, do.Settle); err != nil || do.Settle.Status != db.Unknown {
+			err = c.settle(ctx, charge, do.Settle)
+			failpoint(toSettle)
+			if err != nil || do.Settle.Status != db.Unknown {
 				return err
 			}
 			charge.Status, heard = db.Unknown, said{}
 		case toStore, toRenounce, toMoveOn:
 			charge, err = c.keep(ctx, charge, do.Do, heard)
+			failpoint(do.Do)
 			if charge == nil || heard.Intent == nil || heard.Intent.ID != charge.Intent {
 				heard = said{} // it was about an intent that is not the charge's, or about a key that is spent
 			}
 		default:
 			heard = c.ask(ctx, charge, do)
+			failpoint(do.Do)
 			err = ctx.Err()
 		}
 		if err != nil || charge == nil {
