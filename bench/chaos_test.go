@@ -71,6 +71,7 @@ var breaks = []struct {
 	{"every live client has converged and never went back", "did not end", func(r *records) { r.Screens[2].Ended = false }},
 	{"one notification for each subject, kind and channel", "sent 2 times by email", func(r *records) { r.Messages[1].Times = 2 }},
 	{"no poison job keeps a worker", "job 7", func(r *records) { r.Poison = []string{"job 7 runs"} }},
+	{"the shop finds no difference to the provider's books", "amount_differs", func(r *records) { r.Differences = []string{`{"kind": "amount_differs"}`} }},
 	{ledgerCheck, "sums to -5", func(r *records) { *r.Ledger = -5 }},
 }
 

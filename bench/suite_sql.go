@@ -115,6 +115,10 @@ update payments p
 set status = 'captured', updated_at = now(), token = null
 from unnest(:stores::int4[], :ids::uuid[]) as v (store_id, order_id)
 where p.store_id = v.store_id and p.order_id = v.order_id and p.attempt = 1 and p.status <> 'failed';
+
+insert into ledger (store_id, order_id, version, kind, card, till, sales, tax, tips, at)
+select store_id, id, {version} + 1, 'capture', :total::int8, 0, -:total::int8, 0, 0, now()
+from unnest(:stores::int4[], :ids::uuid[]) as v (store_id, id);
 `
 
 const commandSQL = `
