@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"net/http"
 	"strconv"
@@ -25,6 +26,7 @@ const placingsAtOnce = 2048
 type doors struct {
 	full    func() bool
 	refused func() // is told of each
+	log     *slog.Logger
 
 	conns chan net.Conn
 	open  context.Context // ends with the listener
@@ -32,14 +34,14 @@ type doors struct {
 	from  net.Listener
 }
 
-func newDoors(from net.Listener, full func() bool, refused func()) *doors {
+func newDoors(from net.Listener, full func() bool, refused func(), log *slog.Logger) *doors {
 	open, end := context.WithCancel(context.Background())
-	return &doors{full: full, refused: refused, conns: make(chan net.Conn), open: open, end: end, from: from}
+	return &doors{full: full, refused: refused, log: log, conns: make(chan net.Conn), open: open, end: end, from: from}
 }
 
 const (
 	firstLook  = 4096 // bytes of a request, with its body, that are looked at: what the server reads at a time
-	acceptWait = 50 * time.Millisecond
+	acceptWait = 500 * time.Millisecond
 )
 
 var firstLooks = sync.Pool{New: func() any { return new([firstLook]byte) }}
@@ -57,6 +59,7 @@ func (d *doors) run() error {
 		case errors.Is(err, net.ErrClosed):
 			return err
 		default:
+			d.log.Warn("a connection cannot be let in, which is tried again", slog.Any("error", err))
 			time.Sleep(acceptWait)
 		}
 	}
@@ -137,6 +140,9 @@ func (c *door) look(patience time.Duration) (*[firstLook]byte, int) {
 	if n, _ := c.TCPConn.Read(first[:]); n == 0 {
 		return nil, 0
 	}
+	if c.SetReadDeadline(time.Now().Add(headerTimeout)) != nil {
+		return nil, 0
+	}
 	look := firstLooks.Get().(*[firstLook]byte)
 	look[0] = first[0]
 	n, _ := c.TCPConn.Read(look[1:])
@@ -169,7 +175,9 @@ func (c *door) SetDeadline(at time.Time) error {
 	return c.TCPConn.SetDeadline(at)
 }
 
-// Read gives the server what was sent, but for placings that are refused.
+// Read gives the server what was sent, but for placings that are refused. Only what the server reads first after a
+// request, into a buffer that is empty, is the beginning of another: what comes after that belongs to it, whatever it
+// looks like, and the server says that it is not idle only when it has a whole head.
 func (c *door) Read(to []byte) (int, error) {
 	if len(c.begun) > 0 {
 		n := copy(to, c.begun)
@@ -181,7 +189,8 @@ func (c *door) Read(to []byte) (int, error) {
 	}
 	for {
 		n, err := c.TCPConn.Read(to)
-		if err != nil || !c.idle.Load() || !c.doors.full() || !wholePlacing(to[:n]) {
+		if err != nil || !c.idle.Load() || len(to) < firstLook || !c.doors.full() || !wholePlacing(to[:n]) {
+			c.idle.Store(false)
 			return n, err
 		}
 		if err := c.refuse(); err != nil {

@@ -128,3 +128,93 @@ func TestWholePlacing(t *testing.T) {
 		}
 	}
 }
+
+// TestMiddleOfAHead sends a request whose head comes in two pieces, the second of which looks like a placing. It is the
+// rest of a field all the same: taken for a request it would leave the first piece to be completed by whoever is next
+// on the connection, which behind a proxy is somebody else.
+func TestMiddleOfAHead(t *testing.T) {
+	t.Parallel()
+	s := openShop(t)
+	send := s.connected(t)
+	menu := "GET /v1/stores/" + testStore + "/menu HTTP/1.1\r\n"
+	tail := "POST /v1/stores/" + testStore + "/orders HTTP/1.1\r\nHost: shop\r\nContent-Length: 2\r\n\r\n{}"
+	if got := send(menu + "Host: shop\r\n\r\n"); got.StatusCode != http.StatusOK {
+		t.Fatal(got.Status)
+	} else if _, err := io.Copy(io.Discard, got.Body); err != nil {
+		t.Fatal(err)
+	}
+	s.api.placings.Store(placingsAtOnce)
+	defer s.api.placings.Store(0)
+	head := menu + "X-Other: " + strings.Repeat("x", firstLook/2) + "\r\nX-Field: " // what the server has read already makes room
+	got := send(head + strings.Repeat("x", firstLook-len(head)) + tail)
+	if got.StatusCode != http.StatusOK {
+		t.Errorf("a GET with a long field: %s", got.Status)
+	}
+	if _, err := io.Copy(io.Discard, got.Body); err != nil {
+		t.Fatal(err)
+	}
+	// The next on the connection asks for something else and must get just that.
+	if got := send("GET /v1/stores/nowhere HTTP/1.1\r\nHost: shop\r\n\r\n"); got.StatusCode == http.StatusOK {
+		t.Errorf("the next request was answered %s: the rest of the one before", got.Status)
+	}
+}
+
+// TestPipelinedHalves sends the beginning of a request along with the one before.
+func TestPipelinedHalves(t *testing.T) {
+	t.Parallel()
+	s := openShop(t)
+	send := s.connected(t)
+	menu := "GET /v1/stores/" + testStore + "/menu HTTP/1.1\r\nHost: shop\r\n"
+	got := send(menu + "\r\n" + menu + "X-Field: ")
+	if _, err := io.Copy(io.Discard, got.Body); err != nil || got.StatusCode != http.StatusOK {
+		t.Fatal(got.Status, err)
+	}
+	s.api.placings.Store(placingsAtOnce)
+	defer s.api.placings.Store(0)
+	time.Sleep(20 * time.Millisecond) // so that the server has come to it
+	if got := send("POST /v1/stores/" + testStore + "/orders HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}"); got.StatusCode != http.StatusOK {
+		t.Errorf("a GET in two pieces: %s", got.Status)
+	}
+}
+
+// TestSlowBodiesTakeNoRoom holds as many placings as there is room for, none of which sends its body: others are served.
+func TestSlowBodiesTakeNoRoom(t *testing.T) {
+	t.Parallel()
+	s := openShop(t)
+	s.api.placings.Store(placingsAtOnce - 1)
+	conn := s.dial(t, 10*time.Second)
+	_, err := io.WriteString(conn, "POST /v1/stores/"+testStore+"/orders HTTP/1.1\r\nHost: shop\r\nContent-Type: application/json\r\nIdempotency-Key: "+
+		uuid.NewString()+"\r\nContent-Length: 200\r\n\r\n{")
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(300 * time.Millisecond)
+	s.place(t, atCounter()).wants(t, 201)
+}
+
+// TestRefusedByTheDoor wants placings on a connection that the server has to be refused by the door: the server would
+// have dated its answer.
+func TestRefusedByTheDoor(t *testing.T) {
+	t.Parallel()
+	s := openShop(t)
+	send := s.connected(t)
+	read := func(request string, status int, dated bool) {
+		t.Helper()
+		got := send(request)
+		if _, err := io.Copy(io.Discard, got.Body); err != nil || got.StatusCode != status || (got.Header.Get("Date") != "") != dated {
+			t.Fatalf("%v, %d, dated %q", err, got.StatusCode, got.Header.Get("Date"))
+		}
+	}
+	menu := "GET /v1/stores/" + testStore + "/menu HTTP/1.1\r\nHost: shop\r\n\r\n"
+	read(menu, 200, true)
+	read(placingText(t), 201, true)
+	s.api.placings.Store(placingsAtOnce)
+	defer s.api.placings.Store(0)
+	for range 3 {
+		time.Sleep(20 * time.Millisecond) // until the server is idle
+		read(placingText(t), 503, false)
+	}
+	read(menu, 200, true)
+	time.Sleep(20 * time.Millisecond)
+	read(placingText(t), 503, false)
+}

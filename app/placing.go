@@ -38,10 +38,9 @@ func (a *API) postOrder(c echo.Context) error {
 // place takes an order in: key, body, replay, business rules, write.
 func (a *API) place(c echo.Context) (*db.Placing, db.Placed, error) {
 	var none db.Placed
-	if !a.enter() {
+	if a.full() {
 		return nil, none, tooManyOrders().because(db.ErrOverloaded)
 	}
-	defer a.leave()
 	store, err := a.storeOf(c)
 	if err != nil {
 		return nil, none, err
@@ -54,6 +53,10 @@ func (a *API) place(c echo.Context) (*db.Placing, db.Placed, error) {
 	if err != nil {
 		return nil, none, err
 	}
+	if !a.enter() { // only now: who is slow to send an order must not keep others out
+		return nil, none, tooManyOrders().because(db.ErrOverloaded)
+	}
+	defer a.leave()
 	request, err := readOrder(body.fields())
 	if err != nil {
 		return nil, none, err

@@ -282,3 +282,16 @@ func TestRefundOfADeadProcess(t *testing.T) {
 	next.checkLedger(t, next.settled(t, o))
 	next.checkBooks(t)
 }
+
+// TestWhyTheBaristaCancelled is for the shop: what a barista wrote was never shown to the customer.
+func TestWhyTheBaristaCancelled(t *testing.T) {
+	t.Parallel()
+	s := openShop(t)
+	board := s.device(t, testStore)
+	o := s.placed(t, latte(nil))
+	s.do(t, board, "cancel", o, "applied", object{"reason": "rude again, ban her"})
+	s.settled(t, o)
+	if a := s.call(t, "GET", o.path(), o.Token, nil); strings.Contains(string(a.body), "rude") {
+		t.Errorf("%s", a.body)
+	}
+}

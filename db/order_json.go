@@ -3,6 +3,7 @@ package db
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -120,6 +121,9 @@ func mustMarshal(o *Order, part any) []byte {
 func (o *Order) refundViews() []refundView {
 	views := make([]refundView, 0, len(o.Refunds))
 	for _, r := range o.Refunds {
+		if strings.HasPrefix(r.By, "device:") { // why a barista cancelled is for the shop alone
+			r.Reason = ""
+		}
 		views = append(views, refundView{r.Amount, r.Tax, r.Tip, append([]LineUnits{}, r.Lines...), r.Status, r.Reason, r.At})
 	}
 	return views
