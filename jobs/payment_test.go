@@ -191,7 +191,7 @@ func (w *world) work(i int) error {
 	case toEnd:
 		leave = true
 	case toGiveUp:
-		return fmt.Errorf("a worker gives up: %v", a.heard.Err)
+		return fmt.Errorf("a worker gives up: %w", a.heard.Err)
 	case toWait:
 		a.charge, a.heard = w.load(), said{}
 	case toSettle:

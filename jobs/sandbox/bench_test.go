@@ -42,7 +42,7 @@ func BenchmarkCharge(b *testing.B) {
 }
 
 func serve(b *testing.B, s *sandbox.Sandbox, path, key, body string) string {
-	r := httptest.NewRequest(http.MethodPost, path, strings.NewReader(body))
+	r := httptest.NewRequestWithContext(b.Context(), http.MethodPost, path, strings.NewReader(body))
 	r.Header.Set("Authorization", "Bearer "+secretKey)
 	r.Header.Set("Idempotency-Key", key)
 	w := httptest.NewRecorder()

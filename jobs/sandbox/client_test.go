@@ -212,8 +212,14 @@ func (s *shop) count(kind string) int {
 	return n
 }
 
-// refusal is the error of the API, which there has to be.
-func refusal(t *testing.T, err error, status int, code string) *stripe.Error {
+// refusal wants an error of the API.
+func refusal(t *testing.T, err error, status int, code string) {
+	t.Helper()
+	_ = refused(t, err, status, code)
+}
+
+// refused is the error of the API, which there has to be.
+func refused(t *testing.T, err error, status int, code string) *stripe.Error {
 	t.Helper()
 	var e *stripe.Error
 	if !errors.As(err, &e) {

@@ -108,7 +108,7 @@ func TestAKeptErrorStaysOverARestart(t *testing.T) {
 	}
 	s, _ = open(t, dir, sandbox.Options{})
 	_, err = s.confirm(t.Context(), in.ID, "k")
-	e := refusal(t, err, http.StatusInternalServerError, "")
+	e := refused(t, err, http.StatusInternalServerError, "")
 	equal(t, "replayed", e.LastResponse.Header.Get("Idempotent-Replayed"), "true")
 	equal(t, "state", s.get(in.ID).Status, stripe.PaymentIntentStatusSucceeded)
 	equal(t, "captures", s.count("captured"), 1)

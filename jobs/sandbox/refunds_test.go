@@ -136,8 +136,8 @@ func TestLists(t *testing.T) {
 	}
 	equal(t, "intents", n, 25)
 	list.CreatedRange = &stripe.RangeQueryParams{LesserThan: time.Now().Add(-time.Hour).Unix()}
-	for in := range s.api.V1PaymentIntents.List(t.Context(), list).All(t.Context()) {
-		t.Fatalf("%s was not created an hour ago", in.ID)
+	for in, err := range s.api.V1PaymentIntents.List(t.Context(), list).All(t.Context()) {
+		t.Fatalf("%v was not created an hour ago, %v", in, err)
 	}
 	s.listsRefunds(made)
 }

@@ -68,7 +68,9 @@ func serveUntil(ctx context.Context, sandbox *Sandbox, server, shared *http.Serv
 		if server.Shutdown(until) != nil {
 			err = server.Close() // only calls that hang are left
 		}
-		<-failed
+		if served := <-failed; !errors.Is(served, http.ErrServerClosed) {
+			err = errors.Join(err, served)
+		}
 	}
 	return errors.Join(err, (&holder{sandbox, shared}).close())
 }

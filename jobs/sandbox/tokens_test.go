@@ -30,7 +30,7 @@ func TestAGoodCardIsChargedOnce(t *testing.T) {
 	equal(t, "charge", in.LatestCharge.Amount, 575)
 	equal(t, "paid", in.LatestCharge.Paid, true)
 	_, err = s.confirm(t.Context(), in.ID, "another")
-	e := refusal(t, err, http.StatusBadRequest, "payment_intent_unexpected_state")
+	e := refused(t, err, http.StatusBadRequest, "payment_intent_unexpected_state")
 	equal(t, "intent in the error", e.PaymentIntent.ID, in.ID)
 	equal(t, "its state", e.PaymentIntent.Status, stripe.PaymentIntentStatusSucceeded)
 	_, err = s.api.V1PaymentIntents.Cancel(t.Context(), in.ID, nil)
@@ -61,7 +61,7 @@ func TestDeclines(t *testing.T) {
 	} {
 		in := s.create(575, token, token)
 		_, err := s.confirm(t.Context(), in.ID, token+"-confirm")
-		e := refusal(t, err, http.StatusPaymentRequired, why[0])
+		e := refused(t, err, http.StatusPaymentRequired, why[0])
 		equal(t, "type", e.Type, stripe.ErrorTypeCard)
 		equal(t, "decline code", string(e.DeclineCode), why[1])
 		equal(t, "intent in the error", e.PaymentIntent.Status, stripe.PaymentIntentStatusRequiresPaymentMethod)
@@ -94,7 +94,7 @@ func TestUnknownThings(t *testing.T) {
 	s, _ := open(t, t.TempDir(), sandbox.Options{})
 	for _, token := range []string{"tok_nobody", "tok_visa!no_fault"} {
 		_, err := s.api.V1PaymentIntents.Create(t.Context(), s.creation(575, token, "unknown"))
-		e := refusal(t, err, http.StatusBadRequest, "resource_missing")
+		e := refused(t, err, http.StatusBadRequest, "resource_missing")
 		equal(t, "param", e.Param, "payment_method_data[card][token]")
 		equal(t, "decline code", string(e.DeclineCode), "invalid_token")
 	}
