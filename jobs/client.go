@@ -40,10 +40,11 @@ const (
 	// fetchPoll finds jobs whose notification was dropped or lost: soon where a customer waits.
 	fetchPoll       = 500 * time.Millisecond
 	fetchPollCharge = 100 * time.Millisecond
-	// jobTimeout bounds a job; the longest is a group of 256 charges that all go unanswered, 32 at a time.
-	jobTimeout = 25 * time.Second
-	// rescueAfter takes up the jobs of a process that died: just above jobTimeout.
-	rescueAfter = 30 * time.Second
+	// jobTimeout bounds a job; the longest waits lookFor for the provider's decision and asks once more.
+	jobTimeout = 15 * time.Second
+	// rescueAfter takes up the jobs of a process that died: just above jobTimeout. River looks every 30 s, so that such a
+	// job rests 50 s at most.
+	rescueAfter = 20 * time.Second
 	// softStop is how long a stopping process waits for its running jobs.
 	softStop = 5 * time.Second
 )

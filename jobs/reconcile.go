@@ -16,7 +16,7 @@ import (
 const (
 	reconcileEvery = 5 * time.Minute
 	// reconcileWithin is shorter than jobTimeout: the next run goes on from there.
-	reconcileWithin = 15 * time.Second
+	reconcileWithin = 12 * time.Second
 	// unsettledFor is how long a payment may be under way before that is a difference.
 	unsettledFor = 2 * time.Minute
 	// firstLook is how far back the first run looks.

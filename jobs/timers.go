@@ -62,29 +62,48 @@ func (w *sweepWorker) Work(ctx context.Context, _ *river.Job[sweepArgs]) error {
 		return err
 	}
 	var params []river.InsertManyParams
-	opts := &river.InsertOpts{UniqueOpts: river.UniqueOpts{ByArgs: true, ByState: []rivertype.JobState{
-		rivertype.JobStateAvailable, rivertype.JobStatePending, rivertype.JobStateRunning, rivertype.JobStateRetryable, rivertype.JobStateScheduled,
-	}}}
 	for _, ref := range stuck.Charges {
-		params = append(params, river.InsertManyParams{Args: settleArgs{ref}, InsertOpts: opts})
+		params = append(params, river.InsertManyParams{Args: settleArgs{ref}, InsertOpts: onceAtATime})
 	}
 	for _, ref := range stuck.Refunds {
-		params = append(params, river.InsertManyParams{Args: refundArgs{ref}, InsertOpts: opts})
+		params = append(params, river.InsertManyParams{Args: refundArgs{ref}, InsertOpts: onceAtATime})
 	}
-	if len(params) == 0 {
-		return nil
+	added, orphans, err := w.insert(ctx, params)
+	if err != nil {
+		return err
 	}
-	inserted, err := w.client.river.InsertMany(ctx, params)
-	added := 0
-	for _, job := range inserted {
-		if !job.UniqueSkippedAsDuplicate {
-			added++
-		}
-	}
-	if added > 0 {
+	taken, _, err := w.insert(ctx, orphans)
+	if added += taken; added > 0 {
 		w.client.config.Log.WarnContext(ctx, "payments stood still without a job and are taken up again", "payments", added)
 	}
 	return err
+}
+
+var (
+	// onceAtATime leaves a payment alone that has a job.
+	onceAtATime = &river.InsertOpts{UniqueOpts: river.UniqueOpts{ByArgs: true, ByState: []rivertype.JobState{
+		rivertype.JobStateAvailable, rivertype.JobStatePending, rivertype.JobStateRunning, rivertype.JobStateRetryable, rivertype.JobStateScheduled,
+	}}}
+	// despiteOrphans is for one whose job died with its process: River will see that only later, up to 30 s.
+	despiteOrphans = &river.InsertOpts{UniqueOpts: river.UniqueOpts{ByArgs: true, ByPeriod: rescueAfter}}
+)
+
+// insert adds jobs. It says how many are new, and which were not added because of a job that nobody can be working on
+// any more.
+func (w *sweepWorker) insert(ctx context.Context, params []river.InsertManyParams) (added int, orphans []river.InsertManyParams, err error) {
+	if len(params) == 0 {
+		return 0, nil, nil
+	}
+	inserted, err := w.client.river.InsertMany(ctx, params)
+	for i, one := range inserted {
+		switch attempted := one.Job.AttemptedAt; {
+		case !one.UniqueSkippedAsDuplicate:
+			added++
+		case one.Job.State == rivertype.JobStateRunning && attempted != nil && time.Since(*attempted) > jobTimeout:
+			orphans = append(orphans, river.InsertManyParams{Args: params[i].Args, InsertOpts: despiteOrphans})
+		}
+	}
+	return added, orphans, err
 }
 
 type expireArgs struct{}

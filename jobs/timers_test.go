@@ -90,6 +90,16 @@ func TestSweep(t *testing.T) {
 		"never charged": {func(s *shop, t *testing.T) *db.Order {
 			return s.forgotten(t, "tok_visa")
 		}, db.StatusPlaced, db.Captured, 1, 0},
+		"never charged, and the job died with its process": {func(s *shop, t *testing.T) *db.Order {
+			o := s.forgotten(t, "tok_visa")
+			elsewhere := *onceAtATime
+			elsewhere.Queue = "elsewhere" // where nobody works it
+			if _, err := s.jobs.river.Insert(t.Context(), settleArgs{o.Ref()}, &elsewhere); err != nil {
+				t.Fatal(err)
+			}
+			s.exec(t, `update river_job set state = 'running', attempt = 1, attempted_at = now() - $1::interval where queue = 'elsewhere'`, jobTimeout+time.Second)
+			return o
+		}, db.StatusPlaced, db.Captured, 1, 0},
 		"charged, and not taken note of": {func(s *shop, t *testing.T) *db.Order {
 			o := s.forgotten(t, "tok_visa")
 			s.chargeUnseen(t, o)
