@@ -61,7 +61,14 @@ function estimate(order) {
   return new Date(time) > Date.now() ? `Ready at about ${clock(time)}. This page moves by itself.` : 'It should be ready any minute.';
 }
 
-const onItsWay = (order) => (order.refunds ?? []).filter((refund) => refund.status !== 'done').reduce((sum, refund) => sum + refund.amount, 0);
+const refundsThat = (are, order) => (order.refunds ?? []).filter((refund) => refund.status === are).reduce((sum, refund) => sum + refund.amount, 0);
+
+function refundWords(order) {
+  const pending = refundsThat('pending', order);
+  const failed = refundsThat('failed', order);
+  return [pending && `${money(pending)} is on its way back to you.`, failed && `The shop owes you ${money(failed)}: your card did not take it back.`]
+    .filter(Boolean).join(' ');
+}
 
 /** moneyWords says where the money is, when that is not plain from the rest. */
 export function moneyWords(order) {
@@ -70,7 +77,7 @@ export function moneyWords(order) {
     case 'due': return `To pay at the counter: ${money(order.total)}`;
     case 'captured': return order.payment.method === 'counter' ? `Paid ${money(captured)} at the counter` : `Paid ${money(captured)} by card`;
     case 'void': return 'Nothing was charged.';
-    case 'refund_pending': return `${money(onItsWay(order))} is on its way back to you.`;
+    case 'refund_pending': return refundWords(order);
     case 'refunded': return `${money(refunded)} went back to you.`;
     case 'partially_refunded': return `${money(refunded)} of ${money(captured)} went back to you.`;
     case 'unknown':
