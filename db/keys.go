@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -139,15 +141,19 @@ func replayOf(ctx context.Context, q Querier, id keyID, bodyHash []byte) (*Repla
 	return found[id], nil
 }
 
-// freeze keeps the answer under its key, unless one was kept before; it returns the one that counts.
-func freeze(ctx context.Context, q Querier, id keyID, status int, answer []byte) (*Replay, error) {
+// freeze keeps the answer under its key, unless one was kept before; it returns the one that counts. A key that is not
+// this order's any more was forgotten while its answer was waited for: what it is used for now is not touched.
+func freeze(ctx context.Context, q Querier, id keyID, order uuid.UUID, status int, answer []byte) (*Replay, error) {
 	r := new(Replay)
 	err := q.QueryRow(ctx, `
     update idempotency_keys
-    set status = coalesce(status, $4), answer = coalesce(answer, $5)
-    where store_id = $1 and route = $2 and key = $3
-    returning body_hash, order_id, wait_until, status, answer`, id.storeID, id.route, id.key, status, answer).
+    set status = coalesce(status, $5), answer = coalesce(answer, $6)
+    where store_id = $1 and route = $2 and key = $3 and order_id = $4
+    returning body_hash, order_id, wait_until, status, answer`, id.storeID, id.route, id.key, order, status, answer).
 		Scan(&r.BodyHash, &r.OrderID, &r.WaitUntil, &r.Status, &r.Answer)
+	if errors.Is(err, pgx.ErrNoRows) {
+		err = fmt.Errorf("key of order %s vanished: %w", order, ErrRace)
+	}
 	return r, err
 }
 

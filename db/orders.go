@@ -190,22 +190,35 @@ func (o *Orders) Command(ctx context.Context, storeID int32, c *Command, menu *M
 // PayAgain starts another charge under an idempotency key, or finds what the key was used for.
 // bodyHash covers the order too: the key's scope is the route of all orders.
 func (o *Orders) PayAgain(ctx context.Context, ref OrderRef, token, by, key string, bodyHash []byte, wait time.Duration) (Placed, error) {
-	id := keyID{ref.StoreID, PaymentRoute, key}
+	keys := new(keyRows)
+	keys.add(keyID{ref.StoreID, PaymentRoute, key}, bodyHash, ref.ID, wait)
+	for tries := 1; ; tries++ {
+		placed, err := o.payAgain(ctx, &Change{Ref: ref, Decide: PayAgain(token, by)}, keys)
+		if err == nil || !lostRace(err) || tries == groupTries {
+			return placed, err
+		}
+	}
+}
+
+func (o *Orders) payAgain(ctx context.Context, c *Change, keys *keyRows) (Placed, error) {
+	id := keyID{keys.stores[0], keys.routes[0], keys.keys[0]}
 	var placed Placed
 	err := o.inTx(ctx, func(tx pgx.Tx) error {
-		rows, won := new(keyRows), map[keyID]bool{}
-		rows.add(id, bodyHash, ref.ID, wait)
+		won := map[keyID]bool{}
 		batch := new(pgx.Batch)
-		rows.queue(batch, won)
+		keys.queue(batch, won)
 		if err := tx.SendBatch(ctx, batch).Close(); err != nil {
 			return err
 		}
 		if !won[id] {
-			replay, err := replayOf(ctx, tx, id, bodyHash)
+			replay, err := replayOf(ctx, tx, id, keys.hashes[0])
+			if err == nil && replay == nil {
+				err = fmt.Errorf("key of store %d vanished: %w", id.storeID, ErrRace)
+			}
 			placed.Replay = replay
 			return err
 		}
-		work, err := o.change(ctx, tx, []*Change{{Ref: ref, Decide: PayAgain(token, by)}})
+		work, err := o.change(ctx, tx, []*Change{c})
 		if err != nil {
 			return err
 		}
@@ -230,7 +243,7 @@ func (o *Orders) Answer(ctx context.Context, storeID int32, route, key string, r
 		return nil, err
 	}
 	status, body := render(order)
-	return freeze(ctx, o.pool, keyID{storeID, route, key}, status, body)
+	return freeze(ctx, o.pool, keyID{storeID, route, key}, replay.OrderID, status, body)
 }
 
 // awaitSettled is the order once its payment is settled or failed, at the latest at until.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"net"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -29,8 +28,10 @@ type till struct {
 	view  db.View
 
 	mu      sync.Mutex
-	groups  [][]db.OrderRef // the charges of each flush
-	onWrite func() error    // inside the transaction of a placing flush; may be nil
+	groups  [][]db.OrderRef                                    // the charges of each flush
+	onWrite func(context.Context, pgx.Tx, []db.OrderRef) error // inside the transaction that charges; may be nil
+
+	cut *cut // of the pool, where twoProcesses made it
 }
 
 func openTill(t *testing.T, pool *pgxpool.Pool, groupMax int) *till {
@@ -59,19 +60,27 @@ func openTill(t *testing.T, pool *pgxpool.Pool, groupMax int) *till {
 	return w
 }
 
-func (w *till) charge(_ context.Context, _ pgx.Tx, orders []db.OrderRef) error {
+// runHub lets this process learn of what the others write.
+func (w *till) runHub(t *testing.T) {
+	ctx, stop := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { _ = w.hub.Run(ctx) })
+	t.Cleanup(func() { stop(); running.Wait() })
+}
+
+func (w *till) charge(ctx context.Context, tx pgx.Tx, orders []db.OrderRef) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.groups = append(w.groups, orders)
 	if w.onWrite != nil {
-		return w.onWrite()
+		return w.onWrite(ctx, tx, orders)
 	}
 	return nil
 }
 
 // holdFirst makes the first placing flush wait for what gather gives.
 func (w *till) holdFirst(hold func()) {
-	w.onWrite = func() error {
+	w.onWrite = func(context.Context, pgx.Tx, []db.OrderRef) error {
 		hold()
 		return nil
 	}
@@ -244,7 +253,7 @@ func TestAnotherTryStartsAfresh(t *testing.T) {
 	if err := limit(new(3)); err != nil {
 		t.Fatal(err)
 	}
-	w.onWrite = func() error {
+	w.onWrite = func(context.Context, pgx.Tx, []db.OrderRef) error {
 		w.onWrite = nil
 		failed.Store(true)
 		return &pgconn.PgError{Code: "40P01"}
@@ -334,88 +343,5 @@ func TestABadChangeFailsAlone(t *testing.T) {
 		if order.Status != want {
 			t.Errorf("order %d is %s, want %s", i, order.Status, want)
 		}
-	}
-}
-
-// cutter is a connection that breaks when a COMMIT has been sent, before its answer.
-type cutter struct {
-	net.Conn
-	armed *atomic.Bool
-}
-
-func (c *cutter) Write(data []byte) (int, error) {
-	n, err := c.Conn.Write(data)
-	if bytes.Contains(data, []byte("commit")) && c.armed.CompareAndSwap(true, false) {
-		answer := make([]byte, 1)
-		_, _ = c.Read(answer) // by now it is committed
-		_ = c.Close()
-	}
-	return n, err
-}
-
-// cuttablePool is a pool whose next commit loses its answer when it is armed.
-func cuttablePool(t *testing.T) (*pgxpool.Pool, *atomic.Bool) {
-	t.Helper()
-	config, err := pgxpool.ParseConfig(dbtest.URL(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	armed := new(atomic.Bool)
-	config.ConnConfig.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
-		conn, err := new(net.Dialer).DialContext(ctx, network, address)
-		return &cutter{conn, armed}, err
-	}
-	pool, err := pgxpool.NewWithConfig(t.Context(), config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(pool.Close)
-	return pool, armed
-}
-
-// TestALostCommitIsSeen has somebody watch an order whose change is committed, which nobody is told.
-func TestALostCommitIsSeen(t *testing.T) {
-	t.Parallel()
-	pool, armed := cuttablePool(t)
-	w := openTill(t, pool, 0)
-	placed, err := w.Place(t.Context(), w.latte(t, "card", "key"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(t.Context())
-	var running sync.WaitGroup
-	running.Go(func() { _ = w.hub.Run(ctx) })
-	t.Cleanup(func() { stop(); running.Wait() })
-	watcher := w.hub.WatchOrder(placed.Order.Ref())
-	defer watcher.Close()
-	armed.Store(true)
-	if _, err := w.Advance(ctx, placed.Order.Ref(), db.CancelByCustomer("customer", "")); !errors.Is(err, db.ErrCommitUnknown) {
-		t.Fatalf("a lost commit: %v", err)
-	}
-	waiting, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	seen, err := watcher.Next(waiting)
-	if err != nil || seen[0].Status != db.Cancelled {
-		t.Errorf("seen: %v, %v", seen, err)
-	}
-}
-
-// TestALostCommitIsFoundByItsKey is the one failure where nobody knows whether the order exists: whoever asks
-// again under the same key finds out.
-func TestALostCommitIsFoundByItsKey(t *testing.T) {
-	t.Parallel()
-	pool, armed := cuttablePool(t)
-	w := openTill(t, pool, 0)
-	lost := w.latte(t, "card", "key")
-	armed.Store(true)
-	if placed, err := w.Place(t.Context(), lost); !errors.Is(err, db.ErrCommitUnknown) {
-		t.Fatalf("a lost commit: %+v, %v", placed, err)
-	}
-	found, err := w.Place(t.Context(), w.latte(t, "card", "key"))
-	if err != nil || found.Replay == nil || found.Replay.OrderID != lost.Order.ID {
-		t.Errorf("asked again: %+v, %v; the order was %s", found, err, lost.Order.ID)
-	}
-	if n := texts(t, pool, `select count(*)::text from orders`); n[0] != "1" {
-		t.Errorf("%s orders", n[0])
 	}
 }

@@ -25,28 +25,22 @@ func twoProcesses(t *testing.T, prepare ...string) (processes [2]*till, deadlock
 	deadlocks = new(atomic.Int32)
 	url := dbtest.URL(t)
 	for i := range processes {
-		config, err := pgxpool.ParseConfig(url)
-		if err != nil {
-			t.Fatal(err)
-		}
-		config.MaxConns = 8
-		config.ConnConfig.OnPgError = func(_ *pgconn.PgConn, err *pgconn.PgError) bool {
-			if err.Code == "40P01" {
-				deadlocks.Add(1)
+		pool, next := cuttablePool(t, url, func(config *pgxpool.Config) {
+			config.MaxConns = 8
+			config.ConnConfig.OnPgError = func(_ *pgconn.PgConn, err *pgconn.PgError) bool {
+				if err.Code == "40P01" {
+					deadlocks.Add(1)
+				}
+				return err.Severity != "FATAL"
 			}
-			return err.Severity != "FATAL"
-		}
-		pool, err := pgxpool.NewWithConfig(t.Context(), config)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(pool.Close)
+		})
 		for _, sql := range prepare {
 			if _, err := pool.Exec(t.Context(), sql); err != nil {
 				t.Fatal(err)
 			}
 		}
 		processes[i] = openTill(t, pool, 6)
+		processes[i].cut = next
 	}
 	return processes, deadlocks
 }

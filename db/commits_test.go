@@ -1,0 +1,115 @@
+package db_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"frenchpress/db"
+	"frenchpress/db/dbtest"
+)
+
+// cut says which COMMIT of a pool from now on is lost, or which one's answer is: 1 is the next, 0 none.
+type cut struct{ commit, answer atomic.Int32 }
+
+// cutter is a connection that breaks at a COMMIT: before it is sent, or before its answer.
+type cutter struct {
+	net.Conn
+	*cut
+	deaf atomic.Bool
+}
+
+func (c *cutter) Write(data []byte) (int, error) {
+	if bytes.Contains(data, []byte("commit")) {
+		if c.commit.Add(-1) == 0 {
+			_ = c.Close()
+			return 0, net.ErrClosed
+		}
+		if c.answer.Add(-1) == 0 {
+			c.deaf.Store(true)
+		}
+	}
+	return c.Conn.Write(data)
+}
+
+func (c *cutter) Read(data []byte) (int, error) {
+	n, err := c.Conn.Read(data)
+	if c.deaf.Load() { // by now it is committed
+		_ = c.Close()
+		return 0, net.ErrClosed
+	}
+	return n, err
+}
+
+// cuttablePool is a pool whose commits can be lost. adjust may be nil.
+func cuttablePool(t *testing.T, url string, adjust func(*pgxpool.Config)) (*pgxpool.Pool, *cut) {
+	t.Helper()
+	config, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := new(cut)
+	config.ConnConfig.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := new(net.Dialer).DialContext(ctx, network, address)
+		return &cutter{Conn: conn, cut: next}, err
+	}
+	if adjust != nil {
+		adjust(config)
+	}
+	pool, err := pgxpool.NewWithConfig(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	return pool, next
+}
+
+// TestALostCommitIsSeen has somebody watch an order whose change is committed, which nobody is told.
+func TestALostCommitIsSeen(t *testing.T) {
+	t.Parallel()
+	pool, next := cuttablePool(t, dbtest.URL(t), nil)
+	w := openTill(t, pool, 0)
+	placed, err := w.Place(t.Context(), w.latte(t, "card", "key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.runHub(t)
+	watcher := w.hub.WatchOrder(placed.Order.Ref())
+	defer watcher.Close()
+	next.answer.Store(1)
+	if _, err := w.Advance(t.Context(), placed.Order.Ref(), db.CancelByCustomer("customer", "")); !errors.Is(err, db.ErrCommitUnknown) {
+		t.Fatalf("a lost commit: %v", err)
+	}
+	waiting, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	seen, err := watcher.Next(waiting)
+	if err != nil || seen[0].Status != db.Cancelled {
+		t.Errorf("seen: %v, %v", seen, err)
+	}
+}
+
+// TestALostCommitIsFoundByItsKey is the one failure where nobody knows whether the order exists: whoever asks
+// again under the same key finds out.
+func TestALostCommitIsFoundByItsKey(t *testing.T) {
+	t.Parallel()
+	pool, next := cuttablePool(t, dbtest.URL(t), nil)
+	w := openTill(t, pool, 0)
+	lost := w.latte(t, "card", "key")
+	next.answer.Store(1)
+	if placed, err := w.Place(t.Context(), lost); !errors.Is(err, db.ErrCommitUnknown) {
+		t.Fatalf("a lost commit: %+v, %v", placed, err)
+	}
+	found, err := w.Place(t.Context(), w.latte(t, "card", "key"))
+	if err != nil || found.Replay == nil || found.Replay.OrderID != lost.Order.ID {
+		t.Errorf("asked again: %+v, %v; the order was %s", found, err, lost.Order.ID)
+	}
+	if n := texts(t, pool, `select count(*)::text from orders`); n[0] != "1" {
+		t.Errorf("%s orders", n[0])
+	}
+}
