@@ -244,7 +244,7 @@ func browseStaffsPages(t *testing.T, b *browser) {
 	p.fits("a refund of nothing")
 	s.failedRefund(t, s.staff(t, "joe", db.Support))
 	p.open("/staff/refunds")
-	p.sees(".ledger", "charge_already_refunded")
+	p.sees(".ledger", "expired_or_canceled_card")
 	p.fits("failed refunds")
 	p.walk("failed refunds", 5)
 }

@@ -358,14 +358,14 @@ func TestMenuSoldOutUntil(t *testing.T) {
 	t.Parallel()
 	s := openShop(t)
 	board := s.device(t, testStore)
-	until := time.Now().Add(1200 * time.Millisecond)
+	until := time.Now().Add(4 * time.Second)
 	r := s.commands(t, board, command("sold_out", object{"item": "croissant", "until": until.UTC().Format(time.RFC3339Nano)}))[0]
 	m, _ := s.menu(t, testStore)
 	if item := m.Item("croissant"); r.Result != "applied" || item.Available || item.AvailableFrom == nil {
 		t.Fatalf("%s: %+v", r, item)
 	}
 	s.place(t, latte(croissant)).wantsProblem(t, 422, "invalid", "/lines/0/item")
-	becomes(t, 5*time.Second, "the croissant is back", func() bool { return s.place(t, latte(croissant)).StatusCode == http.StatusAccepted })
+	becomes(t, 10*time.Second, "the croissant is back", func() bool { return s.place(t, latte(croissant)).StatusCode == http.StatusAccepted })
 	if early := time.Until(until); early > 0 {
 		t.Errorf("it was back %v early", early)
 	}

@@ -19,7 +19,8 @@ func TestTooManyAtOnce(t *testing.T) {
 	if _, err := held.Exec(t.Context(), `lock table order_counters in exclusive mode`); err != nil {
 		t.Fatal(err)
 	}
-	const asked = 2500
+	const room, asked = 200, 260 // the rest of the room is taken by nobody, so that a slow machine can fill it
+	s.api.placings.Add(placingsAtOnce - room)
 	came := make(chan []answer, 1)
 	go func() { came <- together(t, asked, func(int) answer { return s.place(t, atCounter()) }) }()
 	becomes(t, 8*time.Second, "no room is left", s.api.full)
@@ -43,7 +44,7 @@ func TestTooManyAtOnce(t *testing.T) {
 			t.Fatalf("%d %s", a.StatusCode, a.body)
 		}
 	}
-	if placed < 2048 || placed == asked || s.orderCount(t) != placed {
+	if placed < room || placed == asked || s.orderCount(t) != placed {
 		t.Errorf("%d of %d placed, %d orders are there", placed, asked, s.orderCount(t))
 	}
 	s.place(t, atCounter()).wants(t, 201)

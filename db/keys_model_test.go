@@ -154,14 +154,20 @@ func kind(placed db.Placed, err error) said {
 // allowed tells whether the round gave cause for what was said, whatever the key was used for.
 func (a *keyAnswer) allowed(r keyRound) bool {
 	expired := slices.Contains(r.expired, a.keyID) && r.late
-	if a.errLater != nil && !(expired && errors.Is(a.errLater, db.ErrRace)) && !(r.lost[a.process] != (loss{}) && errors.Is(a.errLater, db.ErrCommitUnknown)) {
+	lost := r.lost[a.process] != loss{}
+	switch {
+	case a.errLater == nil:
+	case expired && errors.Is(a.errLater, db.ErrRace):
+	case lost && errors.Is(a.errLater, db.ErrCommitUnknown):
+	default:
 		return false
 	}
 	switch a.said {
 	case made:
-		return a.route == db.PaymentRoute || !(r.paused[a.store] || a.unpriced || a.body == brokenBody || a.body == fullBody && a.store == 0)
+		hopeless := r.paused[a.store] || a.unpriced || a.body == brokenBody || a.body == fullBody && a.store == 0
+		return a.route == db.PaymentRoute || !hopeless
 	case unknown:
-		return r.lost[a.process] != (loss{})
+		return lost
 	case outrun:
 		return expired
 	case refused:
@@ -281,10 +287,6 @@ func (l *keyLife) explain(stored *keyUse) error {
 	return errors.New("not in any order")
 }
 
-func (u *keyUse) made(a *keyAnswer) bool {
-	return a.said == unknown && !a.unpriced && u != nil && u.is(a)
-}
-
 // makers are the requests that may have been the first: the one that says so, else those that do not know.
 func (l *keyLife) makers(stored *keyUse, kept bool) ([]*keyAnswer, error) {
 	var sure, perhaps []*keyAnswer
@@ -364,37 +366,6 @@ func (l *keyLife) agree(u *keyUse) error {
 		if u.text = cmp.Or(u.text, a.text); u.text != a.text {
 			return fmt.Errorf("two answers:\n%s\n%s", u.text, a.text)
 		}
-	}
-	return nil
-}
-
-// checkBooks finds each order that a key made, no other, and a charge for each time that one was asked for.
-func (h *keyHistory) checkBooks() error {
-	rows, err := h.processes[0].pool.Query(h.t.Context(), `
-    select o.id, o.attempt,
-        (select count(*) from payments p where p.store_id = o.store_id and p.order_id = o.id),
-        (select count(*) from sent_charges s where s.store_id = o.store_id and s.order_id = o.id)
-    from orders o
-    where o.store_id = any($1) and o.id > $2`, []int32{h.stores[0].ID, h.stores[1].ID}, h.first)
-	if err != nil {
-		return err
-	}
-	type book struct {
-		ID                     uuid.UUID
-		Attempt, Charges, Jobs int
-	}
-	books, err := pgx.CollectRows(rows, pgx.RowToStructByPos[book])
-	if err != nil {
-		return err
-	}
-	for _, b := range books {
-		want, known := h.charges[b.ID]
-		if !known || b.Attempt != want || b.Charges != want || b.Jobs != want {
-			return fmt.Errorf("made by a key: %v, with %d charges; the books have %+v", known, want, b)
-		}
-	}
-	if len(books) != len(h.charges) {
-		return fmt.Errorf("%d orders in the books, keys made %d", len(books), len(h.charges))
 	}
 	return nil
 }

@@ -313,6 +313,37 @@ func (h *keyHistory) answer(ctx context.Context, a keyAnswer, placed db.Placed) 
 	return string(frozen.Answer), nil
 }
 
+// checkBooks finds each order that a key made, no other, and a charge for each time that one was asked for.
+func (h *keyHistory) checkBooks() error {
+	rows, err := h.processes[0].pool.Query(h.t.Context(), `
+    select o.id, o.attempt,
+        (select count(*) from payments p where p.store_id = o.store_id and p.order_id = o.id),
+        (select count(*) from sent_charges s where s.store_id = o.store_id and s.order_id = o.id)
+    from orders o
+    where o.store_id = any($1) and o.id > $2`, []int32{h.stores[0].ID, h.stores[1].ID}, h.first)
+	if err != nil {
+		return err
+	}
+	type book struct {
+		ID                     uuid.UUID
+		Attempt, Charges, Jobs int
+	}
+	books, err := pgx.CollectRows(rows, pgx.RowToStructByPos[book])
+	if err != nil {
+		return err
+	}
+	for _, b := range books {
+		want, known := h.charges[b.ID]
+		if !known || b.Attempt != want || b.Charges != want || b.Jobs != want {
+			return fmt.Errorf("made by a key: %v, with %d charges; the books have %+v", known, want, b)
+		}
+	}
+	if len(books) != len(h.charges) {
+		return fmt.Errorf("%d orders in the books, keys made %d", len(books), len(h.charges))
+	}
+	return nil
+}
+
 // TestAForgottenKeyFreezesNothing has somebody wait for an answer under a key that is forgotten meanwhile, and used anew.
 func TestAForgottenKeyFreezesNothing(t *testing.T) {
 	t.Parallel()

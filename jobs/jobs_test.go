@@ -203,6 +203,21 @@ func (s *shop) ledger(t *testing.T, o *db.Order) []entry {
 	}
 }
 
+// release has the provider take the money of an order that it held back.
+func (s *shop) release(t *testing.T, o *db.Order) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://sandbox/sandbox/intents/"+s.charge(t, o).Intent+"/release?outcome=succeeded", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer sk_test")
+	resp, err := s.bank.RoundTrip(req)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatal(resp, err)
+	}
+	resp.Body.Close()
+}
+
 // wantsMoney holds an order against the provider's books.
 func (s *shop) wantsMoney(t *testing.T, o *db.Order, charged, givenBack int) {
 	t.Helper()

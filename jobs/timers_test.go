@@ -265,9 +265,11 @@ func TestExpire(t *testing.T) {
 	s := openShop(t)
 	declined := s.place(t, "tok_declined", nil)
 	s.await(t, declined.Ref(), within, func(o *db.Order) bool { return o.Status == db.PaymentFailed })
-	paid, underWay := s.paid(t, nil), s.place(t, "tok_timeout", nil)
+	paid, underWay := s.paid(t, nil), s.place(t, "tok_visa!hold", nil)
+	s.await(t, underWay.Ref(), within, func(o *db.Order) bool { return o.Payment.Status == db.Unknown })
 	s.expire(t)
 	s.expire(t)
+	s.release(t, underWay)
 	for _, x := range []struct {
 		o       *db.Order
 		status  db.Status
