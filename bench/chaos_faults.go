@@ -26,15 +26,15 @@ var chaosFaults = []chaosFault{
 	{"PostgreSQL: immediate stop", 0, 1, 20, (*chaos).stopPostgres},
 	{"PostgreSQL: SIGSTOP for 10 s", 0, 1, 20, (*chaos).stallPostgres},
 	{"notification connections cut", 0, 3, 100, (*chaos).cutListeners},
-	{"shop to database: latency", 0, 1, 10, spoilDatabase("latency")},
-	{"shop to database: reset", 0, 1, 10, spoilDatabase("reset")},
-	{"shop to database: black hole for 30 s (short form 6 s)", 0, 1, 10, spoilDatabase("black hole")},
-	{"clients to shop: latency", 0, 1, 10, spoilShop("latency")},
-	{"clients to shop: reset", 0, 1, 10, spoilShop("reset")},
-	{"clients to shop: black hole for 30 s (short form 6 s)", 0, 1, 10, spoilShop("black hole")},
-	{"shop to provider: latency", 0, 1, 10, spoilProvider("latency")},
-	{"shop to provider: reset", 0, 1, 10, spoilProvider("reset")},
-	{"shop to provider: black hole for 30 s (short form 6 s)", 0, 1, 10, spoilProvider("black hole")},
+	{"shop to database: latency", 0, 1, 10, spoil(toDatabase, "latency")},
+	{"shop to database: reset", 0, 1, 10, spoil(toDatabase, "reset")},
+	{"shop to database: black hole for 30 s (short form 6 s)", 0, 1, 10, spoil(toDatabase, "black hole")},
+	{"clients to shop: latency", 0, 1, 10, spoil(toShop, "latency")},
+	{"clients to shop: reset", 0, 1, 10, spoil(toShop, "reset")},
+	{"clients to shop: black hole for 30 s (short form 6 s)", 0, 1, 10, spoil(toShop, "black hole")},
+	{"shop to provider: latency", 0, 1, 10, spoil(toProvider, "latency")},
+	{"shop to provider: reset", 0, 1, 10, spoil(toProvider, "reset")},
+	{"shop to provider: black hole for 30 s (short form 6 s)", 0, 1, 10, spoil(toProvider, "black hole")},
 	{"30 % of the provider's answers and messages go wrong for 10 s", 0, 1, 20, (*chaos).confuseProvider},
 	{"poison jobs, seven kinds", 0, 2, 20, (*chaos).poisonJobs},
 	{"killed: intents made", 0, 1, 20, killAt("create")},
@@ -131,23 +131,16 @@ func (c *chaos) lasts(toxic string) time.Duration {
 	return holeFor
 }
 
-func spoilDatabase(toxic string) func(*chaos, context.Context, *rand.Rand) error {
-	return func(c *chaos, ctx context.Context, _ *rand.Rand) error {
-		return c.toDatabase.spoil(ctx, toxic, c.lasts(toxic))
-	}
-}
-
-func spoilShop(toxic string) func(*chaos, context.Context, *rand.Rand) error {
+// spoil makes a piece of the network bad for a while.
+func spoil(where func(*chaos, *rand.Rand) *link, toxic string) func(*chaos, context.Context, *rand.Rand) error {
 	return func(c *chaos, ctx context.Context, random *rand.Rand) error {
-		return c.counters[random.IntN(len(c.counters))].link.spoil(ctx, toxic, c.lasts(toxic))
+		return where(c, random).spoil(ctx, toxic, c.lasts(toxic))
 	}
 }
 
-func spoilProvider(toxic string) func(*chaos, context.Context, *rand.Rand) error {
-	return func(c *chaos, ctx context.Context, _ *rand.Rand) error {
-		return c.provider.link.spoil(ctx, toxic, c.lasts(toxic))
-	}
-}
+func toDatabase(c *chaos, _ *rand.Rand) *link  { return c.toDatabase }
+func toProvider(c *chaos, _ *rand.Rand) *link  { return c.provider.link }
+func toShop(c *chaos, random *rand.Rand) *link { return c.counters[random.IntN(len(c.counters))].link }
 
 func (c *chaos) confuseProvider(ctx context.Context, random *rand.Rand) error {
 	return c.provider.confuse(ctx, random.Uint64N(1<<32), confusedFor)

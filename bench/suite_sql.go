@@ -63,7 +63,7 @@ commit;
 
 const chargeSQL = `
 select p.store_id, p.order_id, p.attempt, p.amount, (select currency from stores s where s.store_id = p.store_id),
-       coalesce(p.token, ''), p.status, o.status = 'payment_pending', p.created_at, coalesce(p.provider_ref, ''),
+       coalesce(p.token, ''), p.status, o.status = 'payment_pending', coalesce(p.provider_ref, ''),
        coalesce(p.provider_ref = '', false), p.tries
 from unnest(:stores::int4[], :ids::uuid[]) as want (store_id, id)
 join orders o on o.store_id = want.store_id and o.id = want.id

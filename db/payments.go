@@ -20,7 +20,6 @@ type Charge struct {
 	Token    string
 	Status   PaymentStatus
 	Wanted   bool // the order still waits to be paid; else the charge must not be made any more
-	BegunAt  time.Time
 
 	Intent    string // the provider's name of it, stored before any money can move; empty: none has
 	Renounced bool   // it was stored that there is no intent and never will be
@@ -116,12 +115,12 @@ func writePayments(ctx context.Context, tx pgx.Tx, work []*changing) error {
 
 const chargeColumns = `
     p.store_id, p.order_id, p.attempt, p.amount, (select currency from stores s where s.store_id = p.store_id),
-    coalesce(p.token, ''), p.status, o.status = 'payment_pending', p.created_at,
+    coalesce(p.token, ''), p.status, o.status = 'payment_pending',
     coalesce(p.provider_ref, ''), coalesce(p.provider_ref = '', false), p.tries`
 
 func scanCharge(row pgx.CollectableRow) (*Charge, error) {
 	c := new(Charge)
-	return c, row.Scan(&c.StoreID, &c.ID, &c.Attempt, &c.Amount, &c.Currency, &c.Token, &c.Status, &c.Wanted, &c.BegunAt,
+	return c, row.Scan(&c.StoreID, &c.ID, &c.Attempt, &c.Amount, &c.Currency, &c.Token, &c.Status, &c.Wanted,
 		&c.Intent, &c.Renounced, &c.Tries)
 }
 

@@ -210,17 +210,7 @@ func (p *Provider) ReadRefund(ctx context.Context, id string) (*Refund, error) {
 func (p *Provider) Intents(ctx context.Context, from, until time.Time, limit int) ([]*Intent, error) {
 	params := &stripe.PaymentIntentListParams{CreatedRange: between(from, until)}
 	params.Limit = stripe.Int64(listPage)
-	var all []*Intent
-	for intent, err := range p.stripe.V1PaymentIntents.List(ctx, params).All(ctx) {
-		switch {
-		case err != nil:
-			return nil, p.wrapped(ctx, "list intents", err)
-		case len(all) == limit:
-			return nil, errTooMany
-		}
-		all = append(all, intentOf(intent))
-	}
-	return all, nil
+	return collected(ctx, p, "list intents", p.stripe.V1PaymentIntents.List(ctx, params).All(ctx), limit, intentOf)
 }
 
 // Refunds are those created from one moment until before another, at most limit; more is an error.
@@ -235,15 +225,20 @@ func (p *Provider) RefundsOf(ctx context.Context, intent string) ([]*Refund, err
 
 func (p *Provider) refunds(ctx context.Context, params *stripe.RefundListParams, limit int) ([]*Refund, error) {
 	params.Limit = stripe.Int64(listPage)
-	var all []*Refund
-	for refund, err := range p.stripe.V1Refunds.List(ctx, params).All(ctx) {
+	return collected(ctx, p, "list refunds", p.stripe.V1Refunds.List(ctx, params).All(ctx), limit, refundOf)
+}
+
+// collected reads a list of the provider's to its end, over as many pages as it has.
+func collected[Theirs, Ours any](ctx context.Context, p *Provider, tried string, list stripe.Seq2[Theirs, error], limit int, ours func(Theirs) Ours) ([]Ours, error) {
+	var all []Ours
+	for one, err := range list {
 		switch {
 		case err != nil:
-			return nil, p.wrapped(ctx, "list refunds", err)
+			return nil, p.wrapped(ctx, tried, err)
 		case len(all) == limit:
 			return nil, errTooMany
 		}
-		all = append(all, refundOf(refund))
+		all = append(all, ours(one))
 	}
 	return all, nil
 }
