@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"regexp"
@@ -11,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/stripe/stripe-go/v85"
 )
 
@@ -84,9 +87,20 @@ type refusal struct{ words string }
 
 func (r *refusal) Error() string { return "the provider refuses for good: " + r.words }
 
+// rawAnswer is an answer that is not read yet.
+type rawAnswer struct{ body io.ReadCloser }
+
+// SetLastResponse takes the answer from the library.
+func (a *rawAnswer) SetLastResponse(r *stripe.StreamingAPIResponse) { a.body = r.Body }
+
+// into reads the answer to its end.
+func (a *rawAnswer) into(what any) error {
+	err := json.UnmarshalRead(a.body, what, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	return errors.Join(err, a.body.Close())
+}
+
 // intentAnswer is what we want to know of an intent, out of an answer.
 type intentAnswer struct {
-	stripe.APIResource
 	ID       string            `json:"id"`
 	Status   string            `json:"status"`
 	Amount   int64             `json:"amount"`

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/riverqueue/river"
@@ -83,32 +84,42 @@ type part struct {
 // each does one thing at the provider about all parts for which it is next. What cannot begin within the patience
 // is left as it is.
 func (g *chargeGroup) each(ctx context.Context, what act, patience time.Duration, ask func(context.Context, *db.Charge) said) {
-	var asking errgroup.Group
-	asking.SetLimit(chargesAtOnce)
-	end := time.Now().Add(patience)
+	var due []*part
 	for _, p := range g.parts {
-		if p.next.Do != what {
-			continue
+		if p.next.Do == what {
+			due = append(due, p)
 		}
-		if ctx.Err() != nil || time.Now().After(end) {
-			break
-		}
-		asking.Go(func() error {
-			asked, cancel := context.WithTimeout(ctx, patience)
-			defer cancel()
-			heard := ask(asked, p.charge)
-			if ctx.Err() != nil {
-				return nil // the job ends, and with it what can be said of an answer that did not come
+	}
+	end := time.Now().Add(patience)
+	var taken atomic.Int64
+	var asking sync.WaitGroup
+	for range min(len(due), chargesAtOnce) {
+		asking.Go(func() { // one goroutine for many charges: its stack grows once
+			for ctx.Err() == nil && time.Now().Before(end) {
+				n := int(taken.Add(1)) - 1
+				if n >= len(due) {
+					return
+				}
+				g.ask(ctx, due[n], patience, ask)
 			}
-			g.client.logAnswer(ctx, p.charge, heard)
-			p.next = next(knownOf(p.charge), heard)
-			if p.next.Do == toStore {
-				p.charge.Intent = heard.Intent.ID
-			}
-			return nil
 		})
 	}
-	_ = asking.Wait() // nobody returns an error
+	asking.Wait()
+}
+
+// ask does one thing at the provider about one part, and finds what is next.
+func (g *chargeGroup) ask(ctx context.Context, p *part, patience time.Duration, ask func(context.Context, *db.Charge) said) {
+	asked, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	heard := ask(asked, p.charge)
+	if ctx.Err() != nil {
+		return // the job ends, and with it what can be said of an answer that did not come
+	}
+	g.client.logAnswer(ctx, p.charge, heard)
+	p.next = next(knownOf(p.charge), heard)
+	if p.next.Do == toStore {
+		p.charge.Intent = heard.Intent.ID
+	}
 }
 
 // store takes note of the intents, and of the charges that are not wanted and will have none.
