@@ -110,7 +110,7 @@ func (a *API) getDifferences(c echo.Context) error {
 
 // postReconcile compares now, up to this very moment, and shows what was found.
 func (a *API) postReconcile(c echo.Context) error {
-	if err := a.jobs.Reconcile(c.Request().Context(), time.Now()); err != nil {
+	if _, err := a.jobs.Reconcile(c.Request().Context(), time.Now()); err != nil {
 		return err
 	}
 	return a.getDifferences(c)

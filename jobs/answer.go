@@ -93,22 +93,25 @@ type rawAnswer struct{ body io.ReadCloser }
 // SetLastResponse takes the answer from the library.
 func (a *rawAnswer) SetLastResponse(r *stripe.StreamingAPIResponse) { a.body = r.Body }
 
-// into reads the answer to its end.
-func (a *rawAnswer) into(what any) error {
-	err := json.UnmarshalRead(a.body, what, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+// read reads the answer to its end.
+func (a *rawAnswer) read(into any) error {
+	err := json.UnmarshalRead(a.body, into, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 	return errors.Join(err, a.body.Close())
 }
 
-// intentAnswer is what we want to know of an intent, out of an answer.
-type intentAnswer struct {
+// answer is what we want to know of an intent or a refund.
+type answer struct {
 	ID       string            `json:"id"`
 	Status   string            `json:"status"`
 	Amount   int64             `json:"amount"`
-	Received int64             `json:"amount_received"`
 	Created  int64             `json:"created"`
-	Reason   string            `json:"cancellation_reason"`
 	Metadata map[string]string `json:"metadata"`
-	Last     *lastFault        `json:"last_payment_error"`
+
+	Received int64      `json:"amount_received"`     // of an intent
+	Reason   string     `json:"cancellation_reason"` // of an intent
+	Last     *lastFault `json:"last_payment_error"`  // of an intent
+	Intent   string     `json:"payment_intent"`      // of a refund
+	Failure  string     `json:"failure_reason"`      // of a refund
 }
 
 // lastFault is why an intent's last try failed.
@@ -119,7 +122,7 @@ type lastFault struct {
 	Message string `json:"message"`
 }
 
-func (a *intentAnswer) intent() *Intent {
+func (a *answer) intent() *Intent {
 	i := &Intent{
 		ID: a.ID, State: a.Status, Reason: a.Reason, Order: a.Metadata["order"], Amount: a.Amount, Received: a.Received, Created: time.Unix(a.Created, 0),
 	}
@@ -133,9 +136,14 @@ func (a *intentAnswer) intent() *Intent {
 	return i
 }
 
-// intentOf is an intent as the library shows it, in lists and with faults.
+func (a *answer) refund() *Refund {
+	return &Refund{ID: a.ID, Intent: a.Intent, Order: a.Metadata["order"], Key: a.Metadata["key"], Amount: a.Amount,
+		State: a.Status, Failure: a.Failure, Created: time.Unix(a.Created, 0)}
+}
+
+// intentOf is an intent as the library shows it with a fault.
 func intentOf(in *stripe.PaymentIntent) *Intent {
-	a := &intentAnswer{
+	a := &answer{
 		ID: in.ID, Status: string(in.Status), Amount: in.Amount, Received: in.AmountReceived, Created: in.Created,
 		Reason: string(in.CancellationReason), Metadata: in.Metadata,
 	}
@@ -145,13 +153,13 @@ func intentOf(in *stripe.PaymentIntent) *Intent {
 	return a.intent()
 }
 
+// refundOf is a refund as the library shows it.
 func refundOf(in *stripe.Refund) *Refund {
-	r := &Refund{ID: in.ID, Order: in.Metadata["order"], Key: in.Metadata["key"], Amount: in.Amount,
-		State: string(in.Status), Failure: string(in.FailureReason), Created: time.Unix(in.Created, 0)}
+	a := &answer{ID: in.ID, Status: string(in.Status), Amount: in.Amount, Created: in.Created, Metadata: in.Metadata, Failure: string(in.FailureReason)}
 	if in.PaymentIntent != nil {
-		r.Intent = in.PaymentIntent.ID
+		a.Intent = in.PaymentIntent.ID
 	}
-	return r
+	return a.refund()
 }
 
 var stableWord = regexp.MustCompile(`^[a-z_]{1,60}$`)
@@ -181,9 +189,9 @@ func wordsOf(fault *stripe.Error) string {
 }
 
 // heard makes of an answer what it means.
-func (p *Provider) heard(ctx context.Context, tried string, answer *intentAnswer, err error) said {
-	if err == nil && answer.ID != "" {
-		return said{Word: told, Intent: answer.intent()}
+func (p *Provider) heard(ctx context.Context, tried string, a *answer, err error) said {
+	if err == nil && a.ID != "" {
+		return said{Word: told, Intent: a.intent()}
 	}
 	if err == nil {
 		err = errors.New("an answer without an intent")

@@ -28,6 +28,7 @@ const (
 	callTimeout = 15 * time.Second
 	listPage    = 100
 	intentsPath = "/v1/payment_intents"
+	refundsPath = "/v1/refunds"
 )
 
 // Provider charges cards and gives money back: whoever speaks Stripe's API at an address, or the built-in sandbox.
@@ -110,20 +111,26 @@ func (p *Provider) Read(ctx context.Context, id string) said {
 	return p.ask(ctx, "read an intent", http.MethodGet, stripe.FormatURLPath(intentsPath+"/%s", id), nil, "")
 }
 
-// ask asks something about one intent. Every order comes through here twice, so the answer is read as it comes, once,
-// for what we want to know: the library's own type of an intent knows hundreds of fields, and it reads each answer three times.
+// ask asks something about one intent.
 func (p *Provider) ask(ctx context.Context, tried, method, path string, form url.Values, key string) said {
+	var a answer
+	err := p.call(ctx, method, path, form, key, &a)
+	return p.heard(ctx, tried, &a, err)
+}
+
+// call asks for something and reads the answer as it comes, once, for what we want to know. Every order comes through
+// here twice, and again when books are compared: the library's own type of an intent knows hundreds of fields, and it
+// reads each answer three times.
+func (p *Provider) call(ctx context.Context, method, path string, form url.Values, key string, into any) error {
 	params := &stripe.Params{Context: ctx, Extra: &stripe.ExtraValues{Values: form}}
 	if key != "" {
 		params.IdempotencyKey = stripe.String(key)
 	}
-	var answer intentAnswer
 	var raw rawAnswer
-	err := p.backend.CallStreaming(method, path, p.key, params, &raw)
-	if err == nil {
-		err = raw.into(&answer)
+	if err := p.backend.CallStreaming(method, path, p.key, params, &raw); err != nil {
+		return err
 	}
-	return p.heard(ctx, tried, &answer, err)
+	return raw.read(into)
 }
 
 const (
@@ -210,46 +217,49 @@ func (p *Provider) ReadRefund(ctx context.Context, id string) (*Refund, error) {
 	return refundOf(refund), nil
 }
 
-// Intents are those created from one moment until before another, at most limit; more is an error.
-func (p *Provider) Intents(ctx context.Context, from, until time.Time, limit int) ([]*Intent, error) {
-	params := &stripe.PaymentIntentListParams{CreatedRange: between(from, until)}
-	params.Limit = stripe.Int64(listPage)
-	return collected(ctx, p, "list intents", p.stripe.V1PaymentIntents.List(ctx, params).All(ctx), limit, intentOf)
+// Intents gives each of those created from one moment until before another. More than limit are errTooMany.
+func (p *Provider) Intents(ctx context.Context, from, until time.Time, limit int, each func(*Intent)) error {
+	return p.list(ctx, "list intents", intentsPath, between(from, until), limit, func(a *answer) { each(a.intent()) })
 }
 
-// Refunds are those created from one moment until before another, at most limit; more is an error.
-func (p *Provider) Refunds(ctx context.Context, from, until time.Time, limit int) ([]*Refund, error) {
-	return p.refunds(ctx, &stripe.RefundListParams{CreatedRange: between(from, until)}, limit)
+// Refunds gives each of those created from one moment until before another. More than limit are errTooMany.
+func (p *Provider) Refunds(ctx context.Context, from, until time.Time, limit int, each func(*Refund)) error {
+	return p.list(ctx, "list refunds", refundsPath, between(from, until), limit, func(a *answer) { each(a.refund()) })
 }
 
 // RefundsOf are those of one intent.
-func (p *Provider) RefundsOf(ctx context.Context, intent string) ([]*Refund, error) {
-	return p.refunds(ctx, &stripe.RefundListParams{PaymentIntent: stripe.String(intent)}, listPage)
+func (p *Provider) RefundsOf(ctx context.Context, intent string) (all []*Refund, err error) {
+	err = p.list(ctx, "list refunds", refundsPath, url.Values{"payment_intent": {intent}}, listPage, func(a *answer) { all = append(all, a.refund()) })
+	return all, err
 }
 
-func (p *Provider) refunds(ctx context.Context, params *stripe.RefundListParams, limit int) ([]*Refund, error) {
-	params.Limit = stripe.Int64(listPage)
-	return collected(ctx, p, "list refunds", p.stripe.V1Refunds.List(ctx, params).All(ctx), limit, refundOf)
-}
-
-// collected reads a list of the provider's to its end, over as many pages as it has.
-func collected[Theirs, Ours any](ctx context.Context, p *Provider, tried string, list stripe.Seq2[Theirs, error], limit int, ours func(Theirs) Ours) ([]Ours, error) {
-	var all []Ours
-	for one, err := range list {
-		switch {
-		case err != nil:
-			return nil, p.wrapped(ctx, tried, err)
-		case len(all) == limit:
-			return nil, errTooMany
+// list reads a list of the provider's to its end, over as many pages as it has.
+func (p *Provider) list(ctx context.Context, tried, path string, filter url.Values, limit int, each func(*answer)) error {
+	filter.Set("limit", strconv.Itoa(listPage))
+	for read := 0; ; {
+		var page struct {
+			Data []answer `json:"data"`
+			More bool     `json:"has_more"`
 		}
-		all = append(all, ours(one))
+		if err := p.call(ctx, http.MethodGet, path, filter, "", &page); err != nil {
+			return p.wrapped(ctx, tried, err)
+		}
+		if read += len(page.Data); read > limit {
+			return errTooMany
+		}
+		for i := range page.Data {
+			each(&page.Data[i])
+		}
+		if !page.More || len(page.Data) == 0 {
+			return nil
+		}
+		filter.Set("starting_after", page.Data[len(page.Data)-1].ID)
 	}
-	return all, nil
 }
 
 // errTooMany is a window with more in it than can be taken in at a time.
 var errTooMany = errors.New("the provider has more than fits into one window")
 
-func between(from, until time.Time) *stripe.RangeQueryParams {
-	return &stripe.RangeQueryParams{GreaterThanOrEqual: from.Unix(), LesserThan: until.Unix()}
+func between(from, until time.Time) url.Values {
+	return url.Values{"created[gte]": {strconv.FormatInt(from.Unix(), 10)}, "created[lt]": {strconv.FormatInt(until.Unix(), 10)}}
 }

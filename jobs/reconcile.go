@@ -15,16 +15,20 @@ import (
 
 const (
 	reconcileEvery = 5 * time.Minute
-	// reconcileWithin is shorter than jobTimeout: the next run goes on from there.
+	// reconcileAgain is how soon one that did not get to its end goes on.
+	reconcileAgain = time.Second
+	// reconcileWithin is shorter than jobTimeout: another run goes on from there.
 	reconcileWithin = 12 * time.Second
 	// unsettledFor is how long a payment may be under way before that is a difference.
 	unsettledFor = 2 * time.Minute
 	// firstLook is how far back the first run looks.
 	firstLook = 24 * time.Hour
-	// windowLongest and windowShortest bound the time that is compared at once; windowMost the charges in it.
+	// windowLongest and windowShortest bound the time that is compared at once, and windowMost the charges in it. It grows
+	// while fewer than windowUsual would be in it.
 	windowLongest  = 6 * time.Hour
-	windowShortest = time.Minute
-	windowMost     = 100_000
+	windowShortest = 20 * time.Second
+	windowUsual    = 25_000
+	windowMost     = 250_000
 	// overlap is how much of the time of before is looked at again, and lag is how much the provider's clock and ours may
 	// be apart, or an intent come later than its payment: more than that costs a look at the one charge.
 	overlap = 20 * time.Second
@@ -49,44 +53,50 @@ type reconcileWorker struct {
 }
 
 func (w *reconcileWorker) Work(ctx context.Context, _ *river.Job[reconcileArgs]) error {
-	return w.client.Reconcile(ctx, time.Now().Add(-unsettledFor))
+	done, err := w.client.Reconcile(ctx, time.Now().Add(-unsettledFor))
+	if err == nil && !done {
+		return river.JobSnooze(reconcileAgain)
+	}
+	return err
 }
 
 // Reconcile compares the provider's books with ours, from where that ended last until a moment, or as far as it gets
 // in reconcileWithin, and looks again at all open differences.
-func (c *Client) Reconcile(ctx context.Context, until time.Time) error {
+func (c *Client) Reconcile(ctx context.Context, until time.Time) (done bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, reconcileWithin)
 	defer cancel()
 	if err := c.lookAgain(ctx); err != nil {
-		return fmt.Errorf("looking again at open differences: %w", err)
+		return false, fmt.Errorf("looking again at open differences: %w", err)
 	}
 	last, err := db.LastReconciliation(ctx, c.pool)
 	if err != nil {
-		return err
+		return false, err
 	}
 	from := until.Add(-firstLook)
 	if last != nil {
 		from = last.DoneUntil
 	}
 	until = until.Truncate(time.Second).Add(time.Second)
-	for window := windowLongest; from.Before(until); {
-		end := until
-		if from.Add(window).Before(until) {
-			end = from.Add(window)
+	for span := windowShortest; from.Before(until); {
+		end := from.Add(span)
+		if end.After(until) {
+			end = until
 		}
-		err := c.reconcileWindow(ctx, from.Add(-overlap), end)
+		charges, err := c.reconcileWindow(ctx, from.Add(-overlap), end)
 		switch {
-		case errors.Is(err, errTooMany) && window > windowShortest:
-			window /= 2
+		case errors.Is(err, errTooMany) && span > windowShortest:
+			span = max(span/4, windowShortest)
 			continue
 		case ctx.Err() != nil && errors.Is(ctx.Err(), context.DeadlineExceeded):
-			return nil // the next run goes on
+			return false, nil
 		case err != nil:
-			return fmt.Errorf("comparing the provider's books with ours from %s until %s: %w", from.UTC().Format(time.RFC3339), end.UTC().Format(time.RFC3339), err)
+			return false, fmt.Errorf("comparing the provider's books with ours from %s until %s: %w", from.UTC().Format(time.RFC3339), end.UTC().Format(time.RFC3339), err)
+		case charges < windowUsual/4:
+			span = min(4*span, windowLongest)
 		}
 		from = end
 	}
-	return nil
+	return true, nil
 }
 
 // lookAgain examines the differences that are open.
@@ -103,68 +113,76 @@ func (c *Client) lookAgain(ctx context.Context) error {
 	return c.examineAll(ctx, suspects)
 }
 
-// reconcileWindow compares a time, and takes note that it is done up to its end, but for what may be under way.
-func (c *Client) reconcileWindow(ctx context.Context, from, until time.Time) error {
+// reconcileWindow compares a time, and takes note that it is done up to its end, but for what may be under way. It
+// returns how many charges the provider has of that time.
+func (c *Client) reconcileWindow(ctx context.Context, from, until time.Time) (charges int, err error) {
 	from = from.Truncate(time.Second)
-	intents, err := c.provider.Intents(ctx, from.Add(-lag), until.Add(lag), windowMost)
-	if err != nil {
-		return err
+	theirs := &window{given: map[db.OrderRef]int64{}}
+	if err := c.provider.Intents(ctx, from.Add(-lag), until.Add(lag), windowMost, theirs.addIntent); err != nil {
+		return 0, err
 	}
-	refunds, err := c.provider.Refunds(ctx, from.Add(-lag), until.Add(lag), windowMost)
-	if err != nil {
-		return err
+	if err := c.provider.Refunds(ctx, from.Add(-lag), until.Add(lag), windowMost, theirs.addRefund); err != nil {
+		return 0, err
 	}
-	seen, suspects := seenOf(intents, refunds)
-	ours, err := db.Suspects(ctx, c.pool, seen, from, until, suspectsMost)
+	ours, err := db.Suspects(ctx, c.pool, theirs.asSeen(), from, until, suspectsMost)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if len(ours) == suspectsMost {
 		c.config.Log.LogAttrs(ctx, slog.LevelError, "the provider's books and ours differ in so many charges that not all of them are looked at",
 			slog.Time("from", from), slog.Time("until", until), slog.Int("looked_at", suspectsMost))
 	}
-	if err := c.examineAll(ctx, append(suspects, ours...)); err != nil {
-		return err
+	if err := c.examineAll(ctx, append(theirs.suspects, ours...)); err != nil {
+		return 0, err
 	}
 	settledUntil := time.Now().Add(-unsettledFor)
 	if until.Before(settledUntil) {
 		settledUntil = until
 	}
-	return db.Reconciled(ctx, c.pool, settledUntil, len(intents), len(refunds))
+	return theirs.intents, db.Reconciled(ctx, c.pool, settledUntil, theirs.intents, theirs.refunds)
 }
 
-// seenOf puts the provider's lists into columns. What names no order of ours, and took or gave money, is suspect.
-func seenOf(intents []*Intent, refunds []*Refund) (*db.Seen, []db.Suspect) {
-	seen, given := new(db.Seen), map[db.OrderRef]int64{}
-	var suspects []db.Suspect
-	for _, in := range intents {
-		ref, ok := db.ParseReference(in.Order)
-		if !ok && in.State == succeeded {
-			suspects = append(suspects, db.Suspect{Intent: in.ID})
-		}
-		if !ok {
-			continue
-		}
-		received := in.Received
-		if in.State != succeeded {
-			received = 0
-		}
-		seen.Intents, seen.Stores, seen.Orders = append(seen.Intents, in.ID), append(seen.Stores, ref.StoreID), append(seen.Orders, ref.ID)
-		seen.Attempts, seen.Received = append(seen.Attempts, in.Attempt), append(seen.Received, received)
+// window is what the provider's books say of a time, in columns: a hundred thousand charges of a rush take some 10 MB.
+type window struct {
+	seen             db.Seen
+	given            map[db.OrderRef]int64 // back, of each order
+	suspects         []db.Suspect          // what names no order of ours, and took or gave money
+	intents, refunds int
+}
+
+func (w *window) addIntent(in *Intent) {
+	w.intents++
+	ref, ok := db.ParseReference(in.Order)
+	if !ok && in.State == succeeded {
+		w.suspects = append(w.suspects, db.Suspect{Intent: in.ID})
 	}
-	for _, re := range refunds {
-		ref, ok := db.ParseReference(re.Order)
-		if !ok {
-			suspects = append(suspects, db.Suspect{Intent: re.Intent})
-		} else if re.Gone() {
-			given[ref] += re.Amount
-		}
+	if !ok {
+		return
 	}
-	for ref, amount := range given {
-		seen.RefundStores, seen.RefundOrders = append(seen.RefundStores, ref.StoreID), append(seen.RefundOrders, ref.ID)
-		seen.GivenBack = append(seen.GivenBack, amount)
+	received := in.Received
+	if in.State != succeeded {
+		received = 0
 	}
-	return seen, suspects
+	w.seen.Intents, w.seen.Stores, w.seen.Orders = append(w.seen.Intents, in.ID), append(w.seen.Stores, ref.StoreID), append(w.seen.Orders, ref.ID)
+	w.seen.Attempts, w.seen.Received = append(w.seen.Attempts, in.Attempt), append(w.seen.Received, received)
+}
+
+func (w *window) addRefund(re *Refund) {
+	w.refunds++
+	ref, ok := db.ParseReference(re.Order)
+	if !ok {
+		w.suspects = append(w.suspects, db.Suspect{Intent: re.Intent})
+	} else if re.Gone() {
+		w.given[ref] += re.Amount
+	}
+}
+
+func (w *window) asSeen() *db.Seen {
+	for ref, amount := range w.given {
+		w.seen.RefundStores, w.seen.RefundOrders = append(w.seen.RefundStores, ref.StoreID), append(w.seen.RefundOrders, ref.ID)
+		w.seen.GivenBack = append(w.seen.GivenBack, amount)
+	}
+	return &w.seen
 }
 
 // examineAll looks at each suspect alone, and keeps what is really different.

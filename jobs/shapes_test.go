@@ -42,11 +42,12 @@ func TestRequestShapes(t *testing.T) {
 	if refund, err := p.ReadRefund(t.Context(), "re_1"); err != nil || refund.ID == "" {
 		t.Errorf("read a refund: %+v, %v", refund, err)
 	}
-	if intents, err := p.Intents(t.Context(), now.Add(-time.Hour), now, 10); err != nil || len(intents) == 0 {
-		t.Errorf("list intents: %v, %v", intents, err)
+	var intents, refunds int
+	if err := p.Intents(t.Context(), now.Add(-time.Hour), now, 10, func(*Intent) { intents++ }); err != nil || intents == 0 {
+		t.Errorf("list intents: %d, %v", intents, err)
 	}
-	if refunds, err := p.Refunds(t.Context(), now.Add(-time.Hour), now, 10); err != nil || len(refunds) == 0 {
-		t.Errorf("list refunds: %v, %v", refunds, err)
+	if err := p.Refunds(t.Context(), now.Add(-time.Hour), now, 10, func(*Refund) { refunds++ }); err != nil || refunds == 0 {
+		t.Errorf("list refunds: %d, %v", refunds, err)
 	}
 	if refunds, err := p.RefundsOf(t.Context(), c.Intent); err != nil || len(refunds) == 0 {
 		t.Errorf("list the refunds of an intent: %v, %v", refunds, err)
