@@ -160,8 +160,8 @@ func refundPlace(cursor string) (id uuid.UUID, n int, ok bool) {
 	}
 	order, place, _ := strings.Cut(cursor, " ")
 	id, known := parseUUID(order)
-	n, err := strconv.Atoi(place)
-	return id, n, known && err == nil
+	number, err := strconv.ParseInt(place, 10, 32)
+	return id, int(number), known && err == nil
 }
 
 func (a *API) viewFailed(f db.FailedRefund) failedRefund {

@@ -120,8 +120,10 @@ func TestFailedRefundsByPage(t *testing.T) {
 	if strings.Count(last, "/again") != 3 || !strings.Contains(last, fmt.Sprintf("word %d<", refundsOnPage+3)) || strings.Contains(last, "More refunds") {
 		t.Errorf("the last page is %s", last)
 	}
-	if status, _ := s.ask(t, visitor{cookie: mia}, "GET", "/staff/refunds?cursor=bm9uc2Vuc2U"); status != 400 {
-		t.Errorf("a cursor of nobody's: %d", status)
+	for _, place := range []string{"nonsense", o.ID + " 2147483648"} {
+		if status, _ := s.ask(t, visitor{cookie: mia}, "GET", "/staff/refunds?cursor="+newCursor(place)); status != 400 {
+			t.Errorf("a cursor of nobody's: %d", status)
+		}
 	}
 }
 

@@ -17,9 +17,11 @@ type Seen struct {
 	Attempts []int
 	Received []int64 // 0: nothing was taken
 
-	RefundStores []int32
-	RefundOrders []uuid.UUID
-	GivenBack    []int64 // of the order, all together
+	Refunds       []string
+	RefundStores  []int32
+	RefundOrders  []uuid.UUID
+	RefundIntents []string
+	GivenBack     []int64
 }
 
 // Suspect is a charge about which the provider's books and ours may not agree.
@@ -40,8 +42,8 @@ func Suspects(ctx context.Context, q Querier, seen *Seen, from, until time.Time,
         select intent, store_id, order_id, attempt, received
         from unnest($1::text[], $2::int4[], $3::uuid[], $4::int4[], $5::int8[]) as v (intent, store_id, order_id, attempt, received)
     ), given as materialized (
-        select store_id, order_id, amount
-        from unnest($6::int4[], $7::uuid[], $8::int8[]) as v (store_id, order_id, amount)
+        select refund, store_id, order_id, intent, amount
+        from unnest($6::text[], $7::int4[], $8::uuid[], $9::text[], $10::int8[]) as v (refund, store_id, order_id, intent, amount)
     )
     select s.intent, s.store_id, s.order_id, s.attempt
     from seen s
@@ -50,22 +52,31 @@ func Suspects(ctx context.Context, q Querier, seen *Seen, from, until time.Time,
     union
     select p.provider_ref, p.store_id, p.order_id, p.attempt
     from payments p
-    where p.created_at >= $9 and p.created_at < $10 and p.status in `+chargedStates+` and p.provider_ref like 'pi\_%'
+    where p.created_at >= $11 and p.created_at < $12 and p.status in `+chargedStates+` and p.provider_ref like 'pi\_%'
       and not exists (select from seen s where s.intent = p.provider_ref and s.received > 0)
     union
     select p.provider_ref, p.store_id, p.order_id, p.attempt
     from given g
-    join orders o on o.store_id = g.store_id and o.id = g.order_id and o.refunded <> g.amount
-    join payments p on p.store_id = o.store_id and p.order_id = o.id and p.attempt = o.attempt
-    where p.provider_ref <> ''
+    join payments p on p.store_id = g.store_id and p.order_id = g.order_id and p.provider_ref = g.intent
+    where not exists (
+        select from refunds r
+        where r.store_id = g.store_id and r.order_id = g.order_id and r.provider_ref = g.refund and r.amount = g.amount and r.status = 'done')
     union
     select p.provider_ref, p.store_id, p.order_id, p.attempt
     from order_history h
     join payments p on p.store_id = h.store_id and p.order_id = h.order_id and p.status in ('refunded', 'partially_refunded') and p.provider_ref like 'pi\_%'
-    where h.at >= $9 and h.at < $10 and h.payment_status in ('refunded', 'partially_refunded')
+    where h.at >= $11 and h.at < $12 and h.payment_status in ('refunded', 'partially_refunded')
       and not exists (select from given g where g.store_id = h.store_id and g.order_id = h.order_id)
-    limit $11`,
-		seen.Intents, seen.Stores, seen.Orders, seen.Attempts, seen.Received, seen.RefundStores, seen.RefundOrders, seen.GivenBack, from, until, limit)
+    union
+    select p.provider_ref, p.store_id, p.order_id, p.attempt
+    from order_history h
+    join refunds r on r.store_id = h.store_id and r.order_id = h.order_id and r.updated_at = h.at and r.method = 'card' and r.status = 'done'
+    join payments p on p.store_id = h.store_id and p.order_id = h.order_id and p.status in `+chargedStates+` and p.provider_ref like 'pi\_%'
+    where h.at >= $11 and h.at < $12 and h.payment_status in ('refund_pending', 'refunded', 'partially_refunded')
+      and not exists (select from given g where g.refund = r.provider_ref)
+    limit $13`,
+		seen.Intents, seen.Stores, seen.Orders, seen.Attempts, seen.Received,
+		seen.Refunds, seen.RefundStores, seen.RefundOrders, seen.RefundIntents, seen.GivenBack, from, until, limit)
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +88,8 @@ type BookedCharge struct {
 	Status    PaymentStatus
 	Intent    string
 	Amount    int64
-	Refunded  int64 // of the order
+	Refunded  int64 // of the order, by the provider: what was handed over the counter is none of its business
+	Asked     int64 // of it, without an answer yet
 	UpdatedAt time.Time
 }
 
@@ -90,11 +102,17 @@ func (b *BookedCharge) Charged() bool {
 func BookedChargeOf(ctx context.Context, q Querier, ref OrderRef, attempt int) (*BookedCharge, error) {
 	b := new(BookedCharge)
 	err := q.QueryRow(ctx, `
-    select p.status, coalesce(p.provider_ref, ''), p.amount, o.refunded, p.updated_at
+    select p.status, coalesce(p.provider_ref, ''), p.amount, o.refunded - r.till, r.asked, p.updated_at
     from payments p
     join orders o on o.store_id = p.store_id and o.id = p.order_id
+    cross join lateral (
+        select coalesce(sum(amount) filter (where method = 'till'), 0)::int8 as till,
+               coalesce(sum(amount) filter (where status = 'pending'), 0)::int8 as asked
+        from refunds
+        where store_id = p.store_id and order_id = p.order_id
+    ) as r
     where p.store_id = $1 and p.order_id = $2 and p.attempt = $3`, ref.StoreID, ref.ID, attempt).
-		Scan(&b.Status, &b.Intent, &b.Amount, &b.Refunded, &b.UpdatedAt)
+		Scan(&b.Status, &b.Intent, &b.Amount, &b.Refunded, &b.Asked, &b.UpdatedAt)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, nil
 	}

@@ -26,7 +26,7 @@ const (
 	declined word = "declined" // there will be no intent: the card or the amount is no good
 	silent   word = "silent"   // no answer, or one that breaks off: what was done is not known
 	failing  word = "failing"  // a 5xx of this moment: what was done is not known either
-	spent    word = "spent"    // a 500 that it keeps under the key and answers from now on
+	spent    word = "spent"    // a key that says nothing new: it keeps a 500, or a state that is over, or was used for other words
 	busy     word = "busy"     // nothing was done, and it may be asked again: rate limit, key in use, our key refused
 	astray   word = "astray"   // the intent is in no state for that: it has to be read
 	defect   word = "defect"   // a request that it will never take: a fault of ours
@@ -200,6 +200,9 @@ func (p *Provider) heard(ctx context.Context, tried string, a *answer, err error
 	if !errors.As(err, &fault) {
 		return said{Word: silent, Words: "no answer", Err: fmt.Errorf("%s: %w", tried, err)}
 	}
+	if strings.HasPrefix(fault.Param, "payment_method") {
+		fault.Msg = "" // it repeats the token, and who knows what a guest took for one
+	}
 	s := said{Word: meaning(fault), Words: wordsOf(fault), Err: p.wrapped(ctx, tried, err)}
 	switch {
 	case s.Word == declined && fault.PaymentIntent != nil, s.Word == astray && fault.PaymentIntent != nil:
@@ -222,6 +225,8 @@ func meaning(fault *stripe.Error) word {
 		return failing
 	case status == http.StatusTooManyRequests || status == http.StatusConflict || status == http.StatusUnauthorized || status == http.StatusForbidden:
 		return busy
+	case fault.Type == stripe.ErrorTypeIdempotency || fault.Code == stripe.ErrorCodePaymentIntentUnexpectedState && replayed(fault):
+		return spent
 	case status == http.StatusPaymentRequired || fault.Type == stripe.ErrorTypeCard:
 		return declined
 	case fault.Code == stripe.ErrorCodePaymentIntentUnexpectedState:

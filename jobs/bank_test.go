@@ -16,9 +16,10 @@ type bank struct {
 	card    int            // the order's: what becomes of its charge
 	cards   map[string]int // by intent
 	intents []*Intent
-	kept    map[string]said // by idempotency key
-	late    []func()        // what it was asked, and will do later
-	under   map[string]bool // keys of those
+	kept    map[string]said   // by idempotency key
+	asked   map[string]string // under a key: the reason of a cancellation
+	late    []func()          // what it was asked, and will do later
+	under   map[string]bool   // keys of those
 }
 
 // What a card does.
@@ -32,7 +33,7 @@ const (
 )
 
 func newBank(random *rand.Rand) *bank {
-	return &bank{rand: random, card: random.IntN(cards), cards: map[string]int{}, kept: map[string]said{}, under: map[string]bool{}}
+	return &bank{rand: random, card: random.IntN(cards), cards: map[string]int{}, kept: map[string]said{}, asked: map[string]string{}, under: map[string]bool{}}
 }
 
 var errFault = errors.New("as it happens")
@@ -50,11 +51,12 @@ func (b *bank) ask(c *db.Charge, do step) said {
 		return said{Word: busy, Err: errFault}
 	}
 	if kept, there := b.kept[key]; there {
-		if kept.Word == failing {
+		if kept.Word == failing || kept.Word == astray || b.asked[key] != do.Reason {
 			kept.Word = spent
 		}
 		return b.perhaps(kept)
 	}
+	b.asked[key] = do.Reason
 	carryOut := func() said { return b.do(c, do) }
 	if b.honest {
 		return b.keep(key, carryOut())
@@ -91,9 +93,7 @@ func (b *bank) perhaps(answer said) said {
 }
 
 func (b *bank) keep(key string, answer said) said {
-	if answer.Word != astray {
-		b.kept[key] = answer
-	}
+	b.kept[key] = answer
 	return answer
 }
 
@@ -121,7 +121,14 @@ func (b *bank) find(id string) *Intent {
 func (b *bank) read(id string) said {
 	in := b.find(id)
 	if in.State == processing && (b.honest || b.rand.IntN(3) == 0) {
-		in.State = succeeded
+		switch b.rand.IntN(4) {
+		case 0:
+			in.State, in.Failure = needsCard, "card_declined"
+		case 1:
+			in.State = needsAction
+		default:
+			in.State = succeeded
+		}
 	}
 	return shown(in)
 }

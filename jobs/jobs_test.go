@@ -38,7 +38,8 @@ type shop struct {
 	bank    http.RoundTripper // the provider
 }
 
-func openShop(t *testing.T) *shop {
+// openShop boots one. Whatever is between it and its provider sees every call.
+func openShop(t *testing.T, between ...func(http.RoundTripper) http.RoundTripper) *shop {
 	t.Helper()
 	ctx := t.Context()
 	s := &shop{pool: dbtest.Database(t)}
@@ -62,6 +63,9 @@ func openShop(t *testing.T) *shop {
 		}
 	})
 	s.bank = transport
+	for _, stand := range between {
+		transport = stand(transport)
+	}
 	s.jobs, err = New(s.pool, Config{ExpireAfter: 15 * time.Minute, AbandonAfter: 2 * time.Hour, Log: log,
 		Provider: NewProvider("http://sandbox", "sk_test", transport, log)})
 	if err != nil {
@@ -88,11 +92,16 @@ func openShop(t *testing.T) *shop {
 // place places a latte, paid with a card token.
 func (s *shop) place(t *testing.T, token string, contact *db.Contact) *db.Order {
 	t.Helper()
+	return s.placeMany(t, 1, token, contact)
+}
+
+func (s *shop) placeMany(t *testing.T, lattes int, token string, contact *db.Contact) *db.Order {
+	t.Helper()
 	view, err := s.catalog.View(t.Context(), s.store, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	quote, faults := view.Price(db.QuoteRequest{Fulfilment: "pickup", Lines: []db.LineRequest{{Item: "latte", Size: "small", Quantity: 1}}})
+	quote, faults := view.Price(db.QuoteRequest{Fulfilment: "pickup", Lines: []db.LineRequest{{Item: "latte", Size: "small", Quantity: lattes}}})
 	if faults != nil {
 		t.Fatal(faults)
 	}
@@ -206,7 +215,13 @@ func (s *shop) ledger(t *testing.T, o *db.Order) []entry {
 // release has the provider take the money of an order that it held back.
 func (s *shop) release(t *testing.T, o *db.Order) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://sandbox/sandbox/intents/"+s.charge(t, o).Intent+"/release?outcome=succeeded", nil)
+	s.control(t, "/sandbox/intents/"+s.charge(t, o).Intent+"/release?outcome=succeeded")
+}
+
+// control has the sandbox do something.
+func (s *shop) control(t *testing.T, path string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://sandbox"+path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,7 +11,7 @@ const (
 	toConfirm  act = "confirm"  // the intent whose id is stored: the money moves
 	toRead     act = "read"     // the intent
 	toCancel   act = "cancel"   // the intent
-	toMoveOn   act = "move on"  // to the next idempotency key: the one of before is answered with a kept 500 for ever
+	toMoveOn   act = "move on"  // to the next idempotency key: the one of before is answered with what is kept under it for ever
 	toRenounce act = "renounce" // store that there is no intent and never will be
 	toSettle   act = "settle"
 	toWait     act = "wait"

@@ -27,6 +27,8 @@ const (
 	// callTimeout is the longest that any call may take, whatever its caller's patience.
 	callTimeout = 15 * time.Second
 	listPage    = 100
+	// refundsMost is more than an order has units to give back one by one.
+	refundsMost = 10_000
 	intentsPath = "/v1/payment_intents"
 	refundsPath = "/v1/refunds"
 )
@@ -145,7 +147,8 @@ const (
 // is not known to mean anything.
 //
 // A 500 that the provider keeps under a key may have given the money back or not, and is all that it will ever say to that
-// key: whether there is a refund of ours in its books then decides, and only if there is none another key is used.
+// key; so may what an older release asked under it in other words. Whether there is a refund of ours in its books then
+// decides, and only if there is none another key is used.
 func (p *Provider) Refund(ctx context.Context, key string, of *db.Charge, amount int64, asked time.Time) (ref string, err error) {
 	if time.Since(asked) > keysTrusted {
 		if known, err := p.refundUnder(ctx, key, of.Intent); err != nil || known != nil {
@@ -229,7 +232,8 @@ func (p *Provider) Refunds(ctx context.Context, from, until time.Time, limit int
 
 // RefundsOf are those of one intent.
 func (p *Provider) RefundsOf(ctx context.Context, intent string) (all []*Refund, err error) {
-	err = p.list(ctx, "list refunds", refundsPath, url.Values{"payment_intent": {intent}}, listPage, func(a *answer) { all = append(all, a.refund()) })
+	of := url.Values{"payment_intent": {intent}}
+	err = p.list(ctx, "list refunds", refundsPath, of, refundsMost, func(a *answer) { all = append(all, a.refund()) })
 	return all, err
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/riverqueue/river"
@@ -37,6 +38,8 @@ const (
 	suspectsMost = 2000
 	// readsAtOnce bounds the provider's answers waited for at a time.
 	readsAtOnce = 8
+	// againAtOnce is how many charges are looked at again before what was seen is kept.
+	againAtOnce = 8 * readsAtOnce
 	// differencesKept is how long a difference is remembered once it is resolved.
 	differencesKept = 90 * 24 * time.Hour
 )
@@ -61,13 +64,20 @@ func (w *reconcileWorker) Work(ctx context.Context, _ *river.Job[reconcileArgs])
 }
 
 // Reconcile compares the provider's books with ours, from where that ended last until a moment, or as far as it gets
-// in reconcileWithin, and looks again at all open differences.
+// in reconcileWithin, and looks again at the open differences. Neither waits for what keeps the other from its end.
 func (c *Client) Reconcile(ctx context.Context, until time.Time) (done bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, reconcileWithin)
 	defer cancel()
-	if err := c.lookAgain(ctx); err != nil {
-		return false, fmt.Errorf("looking again at open differences: %w", err)
+	if err = c.lookAgain(ctx); err != nil {
+		err = fmt.Errorf("looking again at open differences: %w", err)
 	}
+	done, failed := c.lookOn(ctx, until)
+	return done, errors.Join(err, failed)
+}
+
+// lookOn compares what came since the last time. It begins with a short window, so that every run gets on, however slow
+// the provider and however much there is.
+func (c *Client) lookOn(ctx context.Context, until time.Time) (done bool, err error) {
 	last, err := db.LastReconciliation(ctx, c.pool)
 	if err != nil {
 		return false, err
@@ -76,7 +86,7 @@ func (c *Client) Reconcile(ctx context.Context, until time.Time) (done bool, err
 	if last != nil {
 		from = last.DoneUntil
 	}
-	until = until.Truncate(time.Second).Add(time.Second)
+	began, until := from, until.Truncate(time.Second).Add(time.Second)
 	for span := windowShortest; from.Before(until); {
 		end := from.Add(span)
 		if end.After(until) {
@@ -87,8 +97,8 @@ func (c *Client) Reconcile(ctx context.Context, until time.Time) (done bool, err
 		case errors.Is(err, errTooMany) && span > windowShortest:
 			span = max(span/4, windowShortest)
 			continue
-		case ctx.Err() != nil && errors.Is(ctx.Err(), context.DeadlineExceeded):
-			return false, nil
+		case errors.Is(ctx.Err(), context.DeadlineExceeded) && from.After(began):
+			return false, nil // another run goes on
 		case err != nil:
 			return false, fmt.Errorf("comparing the provider's books with ours from %s until %s: %w", from.UTC().Format(time.RFC3339), end.UTC().Format(time.RFC3339), err)
 		case charges < windowUsual/4:
@@ -99,32 +109,62 @@ func (c *Client) Reconcile(ctx context.Context, until time.Time) (done bool, err
 	return true, nil
 }
 
-// lookAgain examines the differences that are open.
+// lookAgain examines the charges that stand still, whose time may have been compared before the money was taken, and the
+// differences that are open, first those that were not looked at for longest. It takes half of the time at most: the
+// next run goes on.
 func (c *Client) lookAgain(ctx context.Context) error {
-	open, err := db.OpenDifferences(ctx, c.pool, suspectsMost)
-	if err != nil || len(open) == 0 {
+	suspects, err := c.stuck(ctx)
+	if err != nil {
 		return err
 	}
-	var suspects []db.Suspect
+	open, err := db.OpenDifferences(ctx, c.pool, suspectsMost)
+	if err != nil {
+		return err
+	}
+	slices.SortStableFunc(open, func(a, b db.Difference) int { return a.LastSeen.Compare(b.LastSeen) })
 	for _, d := range open {
 		ref, _ := db.ParseReference(d.Order) // without an order: the intent may name one by now
 		suspects = append(suspects, db.Suspect{Intent: d.Ref, OrderRef: ref})
 	}
-	return c.examineAll(ctx, suspects)
+	half, cancel := context.WithTimeout(ctx, reconcileWithin/2)
+	defer cancel()
+	for some := range slices.Chunk(suspects, againAtOnce) {
+		failed := c.examineAll(half, some)
+		if half.Err() != nil {
+			break
+		}
+		err = errors.Join(err, failed)
+	}
+	return err
+}
+
+// stuck are the charges that have not been settled for long, the oldest of them.
+func (c *Client) stuck(ctx context.Context) (suspects []db.Suspect, err error) {
+	unsettled, err := db.Unsettled(ctx, c.pool, time.Now().Add(-unsettledFor), againAtOnce)
+	if err != nil {
+		return nil, err
+	}
+	charges, err := db.ChargesOf(ctx, c.pool, unsettled.Charges)
+	for _, charge := range charges {
+		if charge.Intent != "" {
+			suspects = append(suspects, db.Suspect{Intent: charge.Intent, OrderRef: charge.OrderRef, Attempt: charge.Attempt})
+		}
+	}
+	return suspects, err
 }
 
 // reconcileWindow compares a time, and takes note that it is done up to its end, but for what may be under way. It
 // returns how many charges the provider has of that time.
 func (c *Client) reconcileWindow(ctx context.Context, from, until time.Time) (charges int, err error) {
 	from = from.Truncate(time.Second)
-	theirs := &window{given: map[db.OrderRef]int64{}}
+	theirs := new(window)
 	if err := c.provider.Intents(ctx, from.Add(-lag), until.Add(lag), windowMost, theirs.addIntent); err != nil {
 		return 0, err
 	}
 	if err := c.provider.Refunds(ctx, from.Add(-lag), until.Add(lag), windowMost, theirs.addRefund); err != nil {
 		return 0, err
 	}
-	ours, err := db.Suspects(ctx, c.pool, theirs.asSeen(), from, until, suspectsMost)
+	ours, err := db.Suspects(ctx, c.pool, &theirs.seen, from, until, suspectsMost)
 	if err != nil {
 		return 0, err
 	}
@@ -145,8 +185,7 @@ func (c *Client) reconcileWindow(ctx context.Context, from, until time.Time) (ch
 // window is what the provider's books say of a time, in columns: a hundred thousand charges of a rush take some 10 MB.
 type window struct {
 	seen             db.Seen
-	given            map[db.OrderRef]int64 // back, of each order
-	suspects         []db.Suspect          // what names no order of ours, and took or gave money
+	suspects         []db.Suspect // what names no order of ours, and took or gave money
 	intents, refunds int
 }
 
@@ -163,8 +202,9 @@ func (w *window) addIntent(in *Intent) {
 	if in.State != succeeded {
 		received = 0
 	}
-	w.seen.Intents, w.seen.Stores, w.seen.Orders = append(w.seen.Intents, in.ID), append(w.seen.Stores, ref.StoreID), append(w.seen.Orders, ref.ID)
-	w.seen.Attempts, w.seen.Received = append(w.seen.Attempts, in.Attempt), append(w.seen.Received, received)
+	seen := &w.seen
+	seen.Intents, seen.Stores, seen.Orders = append(seen.Intents, in.ID), append(seen.Stores, ref.StoreID), append(seen.Orders, ref.ID)
+	seen.Attempts, seen.Received = append(seen.Attempts, in.Attempt), append(seen.Received, received)
 }
 
 func (w *window) addRefund(re *Refund) {
@@ -172,40 +212,39 @@ func (w *window) addRefund(re *Refund) {
 	ref, ok := db.ParseReference(re.Order)
 	if !ok {
 		w.suspects = append(w.suspects, db.Suspect{Intent: re.Intent})
-	} else if re.Gone() {
-		w.given[ref] += re.Amount
+		return
 	}
+	if !re.Gone() {
+		return
+	}
+	seen := &w.seen
+	seen.Refunds, seen.RefundIntents = append(seen.Refunds, re.ID), append(seen.RefundIntents, re.Intent)
+	seen.RefundStores, seen.RefundOrders = append(seen.RefundStores, ref.StoreID), append(seen.RefundOrders, ref.ID)
+	seen.GivenBack = append(seen.GivenBack, re.Amount)
 }
 
-func (w *window) asSeen() *db.Seen {
-	for ref, amount := range w.given {
-		w.seen.RefundStores, w.seen.RefundOrders = append(w.seen.RefundStores, ref.StoreID), append(w.seen.RefundOrders, ref.ID)
-		w.seen.GivenBack = append(w.seen.GivenBack, amount)
-	}
-	return &w.seen
-}
-
-// examineAll looks at each suspect alone, and keeps what is really different.
+// examineAll looks at each suspect alone, and keeps what is really different. One that cannot be looked at is an error
+// in the end, and in nobody's way.
 func (c *Client) examineAll(ctx context.Context, suspects []db.Suspect) error {
 	if len(suspects) == 0 {
 		return nil
 	}
-	looked, found := make([]string, len(suspects)), make([][]db.Difference, len(suspects))
-	reads, ctx := errgroup.WithContext(ctx)
+	found, failed := make([][]db.Difference, len(suspects)), make([]error, len(suspects))
+	var reads errgroup.Group
 	reads.SetLimit(readsAtOnce)
 	for i, suspect := range suspects {
-		looked[i] = suspect.Intent
-		reads.Go(func() (err error) {
-			found[i], err = c.examine(ctx, suspect)
-			return err
+		reads.Go(func() error {
+			found[i], failed[i] = c.examine(ctx, suspect)
+			return failed[i]
 		})
 	}
-	if err := reads.Wait(); err != nil {
-		return err
-	}
+	first := reads.Wait()
+	var looked []string
 	var all []db.Difference
-	for _, f := range found {
-		all = append(all, f...)
+	for i, suspect := range suspects {
+		if failed[i] == nil {
+			looked, all = append(looked, suspect.Intent), append(all, found[i]...)
+		}
 	}
 	fresh, err := db.KeepDifferences(context.WithoutCancel(ctx), c.pool, looked, all)
 	for _, d := range fresh {
@@ -213,12 +252,25 @@ func (c *Client) examineAll(ctx context.Context, suspects []db.Suspect) error {
 			slog.String("kind", d.Kind), slog.String("intent", d.Ref), slog.String("order", d.Order),
 			slog.Int64("ours", d.Ours), slog.Int64("provider", d.Provider))
 	}
-	return err
+	return errors.Join(first, err)
 }
 
-// examine asks the provider about one intent, and our books about the attempt that it names.
+// examine says in what the two sides differ about one intent. They are not read at the same moment: what has just moved
+// is read once more.
 func (c *Client) examine(ctx context.Context, s db.Suspect) ([]db.Difference, error) {
-	e := evidence{intent: s.Intent, order: s.OrderRef, attempt: s.Attempt}
+	e, err := c.evidenceOf(ctx, s)
+	if err == nil && e.young(time.Now()) && len(e.differences(time.Now())) > 0 {
+		e, err = c.evidenceOf(ctx, s)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return e.differences(time.Now()), nil
+}
+
+// evidenceOf asks the provider about one intent, and our books about the attempt that it names.
+func (c *Client) evidenceOf(ctx context.Context, s db.Suspect) (*evidence, error) {
+	e := &evidence{intent: s.Intent, order: s.OrderRef, attempt: s.Attempt}
 	heard := c.provider.Read(ctx, s.Intent)
 	var gone *refusal
 	switch {
@@ -241,14 +293,14 @@ func (c *Client) examine(ctx context.Context, s db.Suspect) ([]db.Difference, er
 	}
 	var err error
 	if e.attempt == 0 && e.order.StoreID != 0 { // an open difference of an intent that the provider does not know
-		if charge, err := c.charge(ctx, e.order); err != nil || charge == nil {
-			return nil, err
-		} else {
-			e.attempt = charge.Attempt
+		charge, err := c.charge(ctx, e.order)
+		if err != nil || charge == nil {
+			return e, err
 		}
+		e.attempt = charge.Attempt
 	}
 	e.ours, err = db.BookedChargeOf(ctx, c.pool, e.order, e.attempt)
-	return e.differences(time.Now()), err
+	return e, err
 }
 
 // evidence is what both sides say of one intent.
@@ -259,6 +311,14 @@ type evidence struct {
 	charge    *Intent // nil: the provider does not know it
 	givenBack int64
 	ours      *db.BookedCharge // nil: our books do not know the attempt
+}
+
+// booked tells whether the intent is the one of the attempt in our books.
+func (e *evidence) booked() bool { return e.ours != nil && e.ours.Intent == e.intent }
+
+// young tells whether the charge has moved in our books a short while ago.
+func (e *evidence) young(now time.Time) bool {
+	return e.booked() && now.Sub(e.ours.UpdatedAt) < unsettledFor
 }
 
 // differences says in what the two sides do not agree. What may still be under way is none.
@@ -274,9 +334,8 @@ func (e *evidence) differences(now time.Time) (found []db.Difference) {
 	if e.charge != nil && e.charge.State == succeeded {
 		received = e.charge.Received
 	}
-	booked := e.ours != nil && e.ours.Intent == e.intent
+	booked, young := e.booked(), e.young(now)
 	charged := booked && e.ours.Charged()
-	young := booked && now.Sub(e.ours.UpdatedAt) < unsettledFor
 	switch {
 	case received == 0 && charged:
 		add("order_without_charge", e.ours.Amount, 0, "our books have a charge that the provider has not")
@@ -289,8 +348,8 @@ func (e *evidence) differences(now time.Time) (found []db.Difference) {
 		add("amount_differs", e.ours.Amount, received, "another amount was charged")
 	}
 	switch {
-	case !charged || received == 0 || e.ours.Status == db.RefundPending && young:
-	case e.givenBack > e.ours.Refunded:
+	case !charged || received == 0:
+	case e.givenBack > e.ours.Refunded+e.ours.Asked:
 		add("refund_without_record", e.ours.Refunded, e.givenBack, "the provider gave back more than our books say")
 	case e.givenBack < e.ours.Refunded:
 		add("refund_missing", e.ours.Refunded, e.givenBack, "the provider gave back less than our books say")

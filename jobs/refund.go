@@ -11,6 +11,10 @@ import (
 	"frenchpress/db"
 )
 
+// undecidedEvery is how often the provider is asked for a refund that it takes days to decide about. It tells of it by
+// itself, too.
+const undecidedEvery = time.Minute
+
 type refundArgs struct {
 	db.OrderRef
 }
@@ -41,6 +45,9 @@ func (w *refundWorker) Work(ctx context.Context, job *river.Job[refundArgs]) err
 	var failed error
 	for i := range asked {
 		failed = errors.Join(failed, w.client.giveBack(ctx, charge, &asked[i]))
+	}
+	if errors.Is(failed, errNotYet) && job.Attempt >= job.MaxAttempts {
+		return river.JobSnooze(undecidedEvery) // that is nobody's fault, and no dead letter
 	}
 	return failed
 }
