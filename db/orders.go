@@ -108,21 +108,36 @@ func (o *Orders) Advance(ctx context.Context, ref OrderRef, decide Decision) (*O
 
 // AdvanceAudited is Advance with a line in the audit: who did what, and detail, in the same commit.
 func (o *Orders) AdvanceAudited(ctx context.Context, ref OrderRef, decide Decision, actor, action string, detail any) (*Order, error) {
-	var work []*changing
-	err := o.inTx(ctx, func(tx pgx.Tx) (err error) {
-		if work, err = o.change(ctx, tx, []*Change{{Ref: ref, Decide: decide}}); err != nil {
-			return err
+	moved, err := repeated(func() (*Order, error) {
+		var work []*changing
+		err := o.inTx(ctx, func(tx pgx.Tx) (err error) {
+			if work, err = o.change(ctx, tx, []*Change{{Ref: ref, Decide: decide}}); err != nil {
+				return err
+			}
+			if work[0].err != nil {
+				return work[0].err
+			}
+			return Audit(ctx, tx, ref.StoreID, actor, action, detail)
+		})
+		if err != nil {
+			return nil, err
 		}
-		if work[0].err != nil {
-			return work[0].err
-		}
-		return Audit(ctx, tx, ref.StoreID, actor, action, detail)
+		return work[0].after, nil
 	})
-	if err != nil {
-		return nil, err
+	if err == nil {
+		o.hub.Publish(moved)
 	}
-	o.hub.Publish(work[0].after)
-	return work[0].after, nil
+	return moved, err
+}
+
+// repeated does what may lose a race against another process, until it is done or has lost groupTries times.
+func repeated[T any](do func() (T, error)) (done T, err error) {
+	for range groupTries {
+		if done, err = do(); err == nil || !lostRace(err) {
+			break
+		}
+	}
+	return done, err
 }
 
 // Current is the order as it is now, or ErrNotFound. Under load many are read at a time.
@@ -179,12 +194,8 @@ func (o *Orders) Command(ctx context.Context, storeID int32, c *Command, menu *M
 	if !c.OfStore() {
 		return o.advancing.Do(ctx, &Change{Ref: OrderRef{storeID, c.Order}, Command: c})
 	}
-	for tries := 1; ; tries++ {
-		result, err := o.commandStore(ctx, storeID, c, menu)
-		if err == nil || !lostRace(err) || tries == groupTries {
-			return Changed{Result: result}, err
-		}
-	}
+	result, err := repeated(func() (CommandResult, error) { return o.commandStore(ctx, storeID, c, menu) })
+	return Changed{Result: result}, err
 }
 
 // PayAgain starts another charge under an idempotency key, or finds what the key was used for.
@@ -192,12 +203,7 @@ func (o *Orders) Command(ctx context.Context, storeID int32, c *Command, menu *M
 func (o *Orders) PayAgain(ctx context.Context, ref OrderRef, token, by, key string, bodyHash []byte, wait time.Duration) (Placed, error) {
 	keys := new(keyRows)
 	keys.add(keyID{ref.StoreID, PaymentRoute, key}, bodyHash, ref.ID, wait)
-	for tries := 1; ; tries++ {
-		placed, err := o.payAgain(ctx, &Change{Ref: ref, Decide: PayAgain(token, by)}, keys)
-		if err == nil || !lostRace(err) || tries == groupTries {
-			return placed, err
-		}
-	}
+	return repeated(func() (Placed, error) { return o.payAgain(ctx, &Change{Ref: ref, Decide: PayAgain(token, by)}, keys) })
 }
 
 func (o *Orders) payAgain(ctx context.Context, c *Change, keys *keyRows) (Placed, error) {

@@ -216,7 +216,7 @@ func (c *Client) discard(ctx context.Context, charges []*db.Charge) {
 
 // knownOf is what our books say of a charge.
 func knownOf(c *db.Charge) known {
-	return known{Settled: c.Status.Settled() || c.Status == db.RefundPending, Unknown: c.Status == db.Unknown, Wanted: c.Wanted,
+	return known{Settled: c.Status.Settled() || c.Status == db.RefundPending, Void: c.Status == db.Void, Unknown: c.Status == db.Unknown, Wanted: c.Wanted,
 		Renounced: c.Renounced, Intent: c.Intent}
 }
 

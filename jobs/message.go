@@ -138,8 +138,6 @@ func (c *Client) hearOfIntent(ctx context.Context, id string) error {
 	case charge == nil || charge.Intent != id:
 		c.config.Log.LogAttrs(ctx, slog.LevelDebug, "the provider tells of an intent that is no order's now", slog.String("intent", id))
 		return nil
-	case charge.Status == db.Void && heard.Intent.State == succeeded: // it comes to life again, and the money goes back
-		return c.settle(ctx, charge, db.Charged{Status: db.Captured})
 	}
 	if err := c.carryOn(ctx, charge, heard); !errors.Is(err, errNotYet) {
 		return err

@@ -46,6 +46,7 @@ const (
 // known is what our books say of a charge.
 type known struct {
 	Settled   bool
+	Void      bool // settled, and nothing was taken
 	Unknown   bool // the provider once did not answer whether it took the money
 	Wanted    bool // the order still waits to be paid
 	Renounced bool
@@ -57,6 +58,8 @@ type known struct {
 // with one its state tells.
 func next(k known, heard said) step {
 	switch {
+	case k.Void && heard.Word == told && heard.Intent.State == succeeded:
+		return settle(db.Captured, "", "") // it comes to life again, and the money goes back
 	case k.Settled:
 		return step{Do: toEnd}
 	case k.Renounced:

@@ -144,12 +144,16 @@ func (b *books) durable(at int64) error {
 	return waitFor.wait()
 }
 
+var reads = sync.Pool{New: func() any { return new([readAhead]byte) }}
+
 // read is the line at a place.
 func (b *books) read(at int64) (*line, error) {
 	if err := b.durable(at); err != nil {
 		return nil, err
 	}
-	text := make([]byte, readAhead)
+	buffer := reads.Get().(*[readAhead]byte)
+	defer reads.Put(buffer) // what is read of it is copied
+	text := buffer[:]
 	for {
 		n, err := b.file.ReadAt(text, at)
 		if end := bytes.IndexByte(text[:n], '\n'); end >= 0 {

@@ -52,10 +52,10 @@ func ServeOn(ctx context.Context, dir string, listener net.Listener, options Opt
 		return errors.Join(err, sandbox.Close())
 	}
 	sandbox.log.InfoContext(ctx, "the sandbox listens", slog.String("address", listener.Addr().String()), slog.String("dir", dir))
-	return serveUntil(ctx, sandbox, newServer(sandbox), shared, listener)
+	return serveUntil(ctx, newServer(sandbox), shared, listener)
 }
 
-func serveUntil(ctx context.Context, sandbox *Sandbox, server, shared *http.Server, listener net.Listener) error {
+func serveUntil(ctx context.Context, server *http.Server, shared *holder, listener net.Listener) error {
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()
 	var err error
@@ -72,12 +72,12 @@ func serveUntil(ctx context.Context, sandbox *Sandbox, server, shared *http.Serv
 			err = errors.Join(err, served)
 		}
 	}
-	return errors.Join(err, (&holder{sandbox, shared}).close())
+	return errors.Join(err, shared.close())
 }
 
 // serveSocket serves the processes that share the books; the lock is ours, so a socket that stands there is a dead
 // one's.
-func serveSocket(sandbox *Sandbox, path string) (*http.Server, error) {
+func serveSocket(sandbox *Sandbox, path string) (*holder, error) {
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("remove an old socket of the sandbox: %w", err)
 	}
@@ -94,7 +94,7 @@ func serveSocket(sandbox *Sandbox, path string) (*http.Server, error) {
 			sandbox.log.Error("the sandbox no longer serves other processes", slog.Any("error", err))
 		}
 	}()
-	return server, nil
+	return &holder{sandbox, server, listener}, nil
 }
 
 func newServer(sandbox *Sandbox) *http.Server {

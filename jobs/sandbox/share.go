@@ -95,8 +95,9 @@ type share struct {
 
 // holder has the books open, and serves them.
 type holder struct {
-	sandbox *Sandbox
-	server  *http.Server
+	sandbox  *Sandbox
+	server   *http.Server
+	listener net.Listener
 }
 
 func (s *share) dial(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -209,13 +210,12 @@ func (s *share) takeOver() error {
 	if err != nil {
 		return err
 	}
-	server, err := serveSocket(sandbox, s.socket)
+	held, err := serveSocket(sandbox, s.socket)
 	if err != nil {
 		return errors.Join(err, sandbox.Close())
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	held := &holder{sandbox, server}
 	if s.closed {
 		return errors.Join(errClosed, held.close())
 	}
@@ -241,6 +241,7 @@ func (s *share) Close() error {
 func (h *holder) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), farewell)
 	defer cancel()
+	_ = h.listener.Close() // the server does not know it before it serves, and closes it once more after that
 	err := h.server.Shutdown(ctx)
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = h.server.Close() // only calls that hang are left
