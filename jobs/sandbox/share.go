@@ -241,8 +241,11 @@ func (s *share) Close() error {
 func (h *holder) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), farewell)
 	defer cancel()
-	_ = h.listener.Close() // the server does not know it before it serves, and closes it once more after that
+	closed := h.listener.Close() // which the server does not know before it serves
 	err := h.server.Shutdown(ctx)
+	if errors.Is(err, net.ErrClosed) {
+		err = closed
+	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = h.server.Close() // only calls that hang are left
 	}
