@@ -47,7 +47,7 @@ var admissions = map[string]admission{
 	"POST /v1/stores/:store/commands":              {"device manager admin", 415, 0},
 
 	"POST /v1/payments/webhook":    {"anyone", 404, 0}, // without PAYMENT_WEBHOOK_SECRET
-	"GET /v1/payments/differences": {"admin", 200, 0},
+	"GET /v1/payments/differences": {"support manager admin", 200, 0},
 	"POST /v1/payments/reconcile":  {"admin", 200, 0},
 
 	"GET /":                          {"anyone", 200, 0},

@@ -18,7 +18,7 @@ func (a *API) getMenu(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	menu, err := a.catalog.Rendered(c.Request().Context(), store, time.Now())
+	menu, err := a.catalog.Rendered(c.Request().Context(), store, requestOf(c).began)
 	if err != nil {
 		return err
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"net/http"
 	"strconv"
-	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/labstack/echo/v4"
@@ -47,11 +46,11 @@ func (m *metrics) watch(a *API) {
 	m.registry.MustRegister(poolMetrics{a.pool})
 }
 
-func (m *metrics) count(c echo.Context, r *request) {
-	route := routeOf(c, r)
-	m.requests.WithLabelValues(knownMethod(c.Request().Method), route, strconv.Itoa(c.Response().Status)).Inc()
+func (m *metrics) count(r *request) {
+	route := r.pattern()
+	m.requests.WithLabelValues(knownMethod(r.Request().Method), route, strconv.Itoa(r.Response().Status)).Inc()
 	if r.route == nil || !r.route.Live {
-		m.seconds.WithLabelValues(route).Observe(time.Since(r.began).Seconds())
+		m.seconds.WithLabelValues(route).Observe(r.took.Seconds())
 	}
 }
 

@@ -32,10 +32,15 @@ const (
 // Every answer says so: made once, for a header map takes a slice.
 var nosniff, noReferrer = []string{"nosniff"}, []string{"no-referrer"}
 
-// request is what is known of a request beside itself. One goroutine has it at a time.
+// requestIDName is as a header map spells it.
+var requestIDName = http.CanonicalHeaderKey(echo.HeaderXRequestID)
+
+// request is Echo's context of one with what else is known of it. One goroutine has it at a time.
 type request struct {
+	echo.Context
 	id        string
 	began     time.Time
+	took      time.Duration
 	route     *Route     // nil where no route fits
 	principal *principal // nil on a public route
 	err       error      // what went wrong, for the log
@@ -43,7 +48,7 @@ type request struct {
 
 // requestOf never is nil inside observe.
 func requestOf(c echo.Context) *request {
-	r, _ := c.Get("request").(*request)
+	r, _ := c.(*request)
 	return r
 }
 
@@ -52,17 +57,16 @@ func (r *request) failed(err error) { r.err = errors.Join(r.err, err) }
 // observe is the outermost: it names the request, answers its error, counts it and writes its line.
 func (a *API) observe(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		r := &request{id: requestID(c.Request()), began: time.Now()}
-		c.Set("request", r)
+		r := &request{Context: c, id: requestID(c.Request()), began: time.Now()}
 		header := c.Response().Header()
-		header.Set(echo.HeaderXRequestID, r.id)
-		header[echo.HeaderXContentTypeOptions], header[echo.HeaderReferrerPolicy] = nosniff, noReferrer
-		if err := next(c); err != nil {
+		header[requestIDName], header[echo.HeaderXContentTypeOptions], header[echo.HeaderReferrerPolicy] = []string{r.id}, nosniff, noReferrer
+		if err := next(r); err != nil {
 			r.failed(err)
-			a.answerProblem(err, c)
+			a.answerProblem(err, r)
 		}
-		a.metrics.count(c, r)
-		a.logRequest(c, r)
+		r.took = time.Since(r.began)
+		a.metrics.count(r)
+		a.logRequest(r)
 		return nil
 	}
 }
@@ -84,30 +88,29 @@ func requestID(r *http.Request) string {
 }
 
 // logRequest writes the one line of a request. The query is never in it: it may hold a token.
-func (a *API) logRequest(c echo.Context, r *request) {
-	took, status := time.Since(r.began), c.Response().Status
+func (a *API) logRequest(r *request) {
+	ctx, status := r.Request().Context(), r.Response().Status
 	level := slog.LevelDebug
 	switch {
-	case errors.Is(c.Request().Context().Err(), context.Canceled): // the caller went away, nobody heard the answer
+	case errors.Is(ctx.Err(), context.Canceled): // the caller went away, nobody heard the answer
 	case errors.Is(r.err, db.ErrOverloaded) && !errors.Is(r.err, db.ErrRace):
 		a.shed.note(a.log)
 	case status == http.StatusServiceUnavailable:
 		level = slog.LevelWarn
 	case status >= 500:
 		level = slog.LevelError
-	case took > slow && (r.route == nil || !r.route.Live):
+	case r.took > slow && (r.route == nil || !r.route.Live):
 		level = slog.LevelInfo
 	}
-	ctx := c.Request().Context()
 	if !a.log.Enabled(ctx, level) {
 		return
 	}
 	line := []slog.Attr{
-		slog.String("request_id", r.id), slog.String("method", c.Request().Method), slog.String("route", routeOf(c, r)),
-		slog.Int("status", status), slog.Float64("ms", float64(took.Microseconds())/1000), slog.String("who", r.principal.kind()),
+		slog.String("request_id", r.id), slog.String("method", r.Request().Method), slog.String("route", r.pattern()),
+		slog.Int("status", status), slog.Float64("ms", float64(r.took.Microseconds())/1000), slog.String("who", r.principal.kind()),
 	}
 	for _, param := range []string{"store", "id"} {
-		if value := c.Param(param); value != "" && len(value) <= 64 {
+		if value := r.Param(param); value != "" && len(value) <= 64 {
 			line = append(line, slog.String(map[string]string{"store": "store", "id": "order"}[param], value))
 		}
 	}
@@ -129,12 +132,12 @@ func (s *shed) note(log *slog.Logger) {
 	}
 }
 
-// routeOf is the pattern of the address, which is bounded where addresses are not.
-func routeOf(c echo.Context, r *request) string {
+// pattern is the one of the address, which is bounded where addresses are not.
+func (r *request) pattern() string {
 	if r.route == nil {
 		return "none"
 	}
-	return c.Path()
+	return r.Path()
 }
 
 // kind says in a word who it is.

@@ -224,7 +224,7 @@ func TestDifferences(t *testing.T) {
 	t.Parallel()
 	s := openShop(t)
 	admin, provider := s.staff(t, "ada", db.Admin), s.bank(t).provider()
-	s.call(t, "GET", "/v1/payments/differences", s.staff(t, "sam", db.Support), nil).wantsProblem(t, 403, "forbidden")
+	s.call(t, "POST", "/v1/payments/reconcile", s.staff(t, "sam", db.Support), nil).wantsProblem(t, 403, "forbidden")
 	for range 3 {
 		s.placed(t, latte(nil))
 	}

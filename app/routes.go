@@ -86,7 +86,7 @@ func (a *API) routes() []Route {
 		{Method: "POST", Path: "/v1/stores/:store/commands", Handler: a.postCommands, Who: byBarista | byManager | byAdmin},
 
 		{Method: "POST", Path: webhookPath, Handler: a.postProviderMessage},
-		{Method: "GET", Path: "/v1/payments/differences", Handler: a.getDifferences, Who: byAdmin},
+		{Method: "GET", Path: "/v1/payments/differences", Handler: a.getDifferences, Who: byStaff},
 		{Method: "POST", Path: "/v1/payments/reconcile", Handler: a.postReconcile, Who: byAdmin},
 
 		{Method: "GET", Path: "/", Handler: a.shopPage, Page: true},
