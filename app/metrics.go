@@ -3,6 +3,7 @@ package main
 import (
 	"net/http"
 	"strconv"
+	"sync"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/labstack/echo/v4"
@@ -18,11 +19,27 @@ type metrics struct {
 	seconds  *prometheus.HistogramVec
 
 	refusedPlacings prometheus.Counter // those of requests that never came to a handler
+
+	mu      sync.RWMutex
+	tallies map[answerKind]tally
+}
+
+// answerKind is what requests are counted by. There are as many as methods, patterns and statuses allow.
+type answerKind struct {
+	method, route string
+	status        int
+}
+
+// tally is where answers of one kind are counted: found once, for to find it takes longer than to count.
+type tally struct {
+	requests prometheus.Counter
+	seconds  prometheus.Observer // nil for live streams
 }
 
 func newMetrics() *metrics {
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
+		tallies:  map[answerKind]tally{},
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "frenchpress_requests_total", Help: "Requests answered, live streams when they begin.",
 		}, []string{"method", "route", "status"}),
@@ -47,11 +64,29 @@ func (m *metrics) watch(a *API) {
 }
 
 func (m *metrics) count(r *request) {
-	route := r.pattern()
-	m.requests.WithLabelValues(knownMethod(r.Request().Method), route, strconv.Itoa(r.Response().Status)).Inc()
-	if r.route == nil || !r.route.Live {
-		m.seconds.WithLabelValues(route).Observe(r.took.Seconds())
+	t := m.tallyOf(r)
+	t.requests.Inc()
+	if t.seconds != nil {
+		t.seconds.Observe(r.took.Seconds())
 	}
+}
+
+func (m *metrics) tallyOf(r *request) tally {
+	kind := answerKind{knownMethod(r.Request().Method), r.pattern(), r.Response().Status}
+	m.mu.RLock()
+	t, known := m.tallies[kind]
+	m.mu.RUnlock()
+	if known {
+		return t
+	}
+	t.requests = m.requests.WithLabelValues(kind.method, kind.route, strconv.Itoa(kind.status))
+	if r.route == nil || !r.route.Live {
+		t.seconds = m.seconds.WithLabelValues(kind.route)
+	}
+	m.mu.Lock()
+	m.tallies[kind] = t
+	m.mu.Unlock()
+	return t
 }
 
 // knownMethod keeps invented methods from making a time series each.
