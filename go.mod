@@ -23,9 +23,9 @@ require (
 	github.com/mattn/go-isatty v0.0.24 // a log for people or for machines
 	github.com/pressly/goose/v3 v3.29.0 // migrations
 	github.com/prometheus/client_golang v1.25.0 // metrics
-	github.com/riverqueue/river v0.51.1 // jobs
-	github.com/riverqueue/river/riverdriver/riverpgxv5 v0.51.1 // jobs in our transactions
-	github.com/riverqueue/river/rivertype v0.51.1 // what River's hooks are given
+	github.com/riverqueue/river v0.51.2 // jobs
+	github.com/riverqueue/river/riverdriver/riverpgxv5 v0.51.2 // jobs in our transactions
+	github.com/riverqueue/river/rivertype v0.51.2 // what River's hooks are given
 	github.com/santhosh-tekuri/jsonschema/v6 v6.0.3 // tests: the schemas of openapi.yaml, compiled once
 	github.com/stripe/stripe-go/v85 v85.0.0 // the card provider's API
 	github.com/stripe/stripe-mock v0.203.0 // tests: our requests against Stripe's description of its API
@@ -65,8 +65,8 @@ require (
 	github.com/prometheus/common v0.72.0 // indirect
 	github.com/prometheus/procfs v0.22.0 // indirect
 	github.com/riverqueue/apiframe v0.0.0-20251229202423-2b52ce1c482e // indirect
-	github.com/riverqueue/river/riverdriver v0.51.1 // indirect
-	github.com/riverqueue/river/rivershared v0.51.1 // indirect
+	github.com/riverqueue/river/riverdriver v0.51.2 // indirect
+	github.com/riverqueue/river/rivershared v0.51.2 // indirect
 	github.com/sethvargo/go-retry v0.5.0 // indirect
 	github.com/tidwall/gjson v1.20.0 // indirect
 	github.com/tidwall/match v1.2.0 // indirect

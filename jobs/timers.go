@@ -5,8 +5,9 @@ import (
 	"errors"
 	"time"
 
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
-	"github.com/riverqueue/river/rivertype"
 	"golang.org/x/sync/errgroup"
 
 	"frenchpress/db"
@@ -40,9 +41,16 @@ func periodic() []*river.PeriodicJob {
 	}
 }
 
-// timerOpts keeps a timer from piling up behind itself.
+// timerOpts has no uniqueness, nor has any other job: before it makes one due job available, River's scheduler looks at
+// every unique job together with every due one, so that two thousand retries and some unique jobs stop it for good. A
+// timer that runs twice does no harm.
 func timerOpts() river.InsertOpts {
-	return river.InsertOpts{Queue: queueTimers, MaxAttempts: 3, UniqueOpts: river.UniqueOpts{ByPeriod: sweepEvery}}
+	return river.InsertOpts{Queue: queueTimers, MaxAttempts: 3}
+}
+
+// late tells whether a timer's job comes so late that another one has come since. Those that piled up are passed over.
+func late[T river.JobArgs](job *river.Job[T]) bool {
+	return job.Attempt == 1 && time.Since(job.ScheduledAt) > 2*timersEvery
 }
 
 type sweepArgs struct{}
@@ -56,54 +64,68 @@ type sweepWorker struct {
 	client *Client
 }
 
-func (w *sweepWorker) Work(ctx context.Context, _ *river.Job[sweepArgs]) error {
+func (w *sweepWorker) Work(ctx context.Context, job *river.Job[sweepArgs]) error {
+	if late(job) {
+		return nil
+	}
+	return w.sweep(ctx)
+}
+
+// sweep gives jobs to payments and refunds that stand still and have none.
+func (w *sweepWorker) sweep(ctx context.Context) error {
 	stuck, err := db.Unsettled(ctx, w.client.pool, time.Now().Add(-sweepAfter), bite)
+	if err != nil || len(stuck.Charges)+len(stuck.Refunds) == 0 {
+		return err
+	}
+	have, err := w.jobsOf(ctx)
 	if err != nil {
 		return err
 	}
 	var params []river.InsertManyParams
+	add := func(args river.JobArgs, ref db.OrderRef) {
+		if !have[jobOf{args.Kind(), ref.StoreID, ref.ID}] {
+			params = append(params, river.InsertManyParams{Args: args})
+		}
+	}
 	for _, ref := range stuck.Charges {
-		params = append(params, river.InsertManyParams{Args: settleArgs{ref}, InsertOpts: onceAtATime})
+		add(settleArgs{ref}, ref)
 	}
 	for _, ref := range stuck.Refunds {
-		params = append(params, river.InsertManyParams{Args: refundArgs{ref}, InsertOpts: onceAtATime})
+		add(refundArgs{ref}, ref)
 	}
-	added, orphans, err := w.insert(ctx, params)
-	if err != nil {
-		return err
+	if len(params) == 0 {
+		return nil
 	}
-	taken, _, err := w.insert(ctx, orphans)
-	if added += taken; added > 0 {
-		w.client.config.Log.WarnContext(ctx, "payments stood still without a job and are taken up again", "payments", added)
-	}
+	w.client.config.Log.WarnContext(ctx, "payments stood still without a job and are taken up again", "payments", len(params))
+	_, err = w.client.river.InsertManyFast(ctx, params)
 	return err
 }
 
-var (
-	// onceAtATime leaves a payment alone that has a job.
-	onceAtATime = &river.InsertOpts{UniqueOpts: river.UniqueOpts{ByArgs: true, ByState: []rivertype.JobState{
-		rivertype.JobStateAvailable, rivertype.JobStatePending, rivertype.JobStateRunning, rivertype.JobStateRetryable, rivertype.JobStateScheduled,
-	}}}
-	// despiteOrphans is for one whose job died with its process: River will see that only later, up to 30 s.
-	despiteOrphans = &river.InsertOpts{UniqueOpts: river.UniqueOpts{ByArgs: true, ByPeriod: rescueAfter}}
-)
+// jobOf names an order's job.
+type jobOf struct {
+	Kind  string
+	Store int32
+	Order uuid.UUID
+}
 
-// insert adds jobs. It says how many are new, and which were not added because of a job that nobody can be working on
-// any more.
-func (w *sweepWorker) insert(ctx context.Context, params []river.InsertManyParams) (added int, orphans []river.InsertManyParams, err error) {
-	if len(params) == 0 {
-		return 0, nil, nil
+// jobsOf are those of payments and refunds that are worked on or will be. One whose process died is none: River sees that
+// only later, up to 30 s.
+func (w *sweepWorker) jobsOf(ctx context.Context) (map[jobOf]bool, error) {
+	rows, err := w.client.pool.Query(ctx, `
+    select kind, (args->>'s')::int4, (args->>'o')::uuid
+    from river_job
+    where queue = $1 and kind in ($2, $3)
+      and (state in ('available', 'pending', 'retryable', 'scheduled') or state = 'running' and attempted_at > now() - $4::interval)`,
+		queueSettle, settleArgs{}.Kind(), refundArgs{}.Kind(), jobTimeout)
+	if err != nil {
+		return nil, err
 	}
-	inserted, err := w.client.river.InsertMany(ctx, params)
-	for i, one := range inserted {
-		switch attempted := one.Job.AttemptedAt; {
-		case !one.UniqueSkippedAsDuplicate:
-			added++
-		case one.Job.State == rivertype.JobStateRunning && attempted != nil && time.Since(*attempted) > jobTimeout:
-			orphans = append(orphans, river.InsertManyParams{Args: params[i].Args, InsertOpts: despiteOrphans})
-		}
+	jobs, err := pgx.CollectRows(rows, pgx.RowToStructByPos[jobOf])
+	have := make(map[jobOf]bool, len(jobs))
+	for _, job := range jobs {
+		have[job] = true
 	}
-	return added, orphans, err
+	return have, err
 }
 
 type expireArgs struct{}
@@ -117,7 +139,10 @@ type expireWorker struct {
 	client *Client
 }
 
-func (w *expireWorker) Work(ctx context.Context, _ *river.Job[expireArgs]) error {
+func (w *expireWorker) Work(ctx context.Context, job *river.Job[expireArgs]) error {
+	if late(job) {
+		return nil
+	}
 	cutoff := time.Now().Add(-w.client.config.ExpireAfter)
 	overdue, err := db.Overdue(ctx, w.client.pool, cutoff, []db.Status{db.PaymentPending, db.PaymentFailed}, bite)
 	if err != nil {
@@ -137,7 +162,10 @@ type abandonWorker struct {
 	client *Client
 }
 
-func (w *abandonWorker) Work(ctx context.Context, _ *river.Job[abandonArgs]) error {
+func (w *abandonWorker) Work(ctx context.Context, job *river.Job[abandonArgs]) error {
+	if late(job) {
+		return nil
+	}
 	cutoff := time.Now().Add(-w.client.config.AbandonAfter)
 	uncollected, err := db.Overdue(ctx, w.client.pool, cutoff, []db.Status{db.Ready}, bite)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/rivertype"
 
 	"frenchpress/db"
 )
@@ -61,107 +62,15 @@ func (s *shop) makeIntent(t *testing.T, o *db.Order) *db.Charge {
 	return c
 }
 
+// due is the job of a timer that comes in time.
+func due[T river.JobArgs]() *river.Job[T] {
+	return &river.Job[T]{JobRow: &rivertype.JobRow{Attempt: 1, ScheduledAt: time.Now()}}
+}
+
 func (s *shop) exec(t *testing.T, sql string, args ...any) {
 	t.Helper()
 	if _, err := s.pool.Exec(t.Context(), sql, args...); err != nil {
 		t.Fatal(err)
-	}
-}
-
-// sweep makes the order's payment and refunds so old that they have lost their jobs, and sweeps.
-func (s *shop) sweep(t *testing.T, o *db.Order) {
-	t.Helper()
-	s.exec(t, `update payments set created_at = now() - $2::interval, updated_at = now() - $2::interval where order_id = $1`, o.ID, time.Minute)
-	s.exec(t, `update refunds set updated_at = now() - $2::interval where order_id = $1`, o.ID, time.Minute)
-	if err := (&sweepWorker{client: s.jobs}).Work(t.Context(), &river.Job[sweepArgs]{}); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// TestSweep wants every payment that stands still finished by what the provider says of it.
-func TestSweep(t *testing.T) {
-	t.Parallel()
-	for name, x := range map[string]struct {
-		make               func(*shop, *testing.T) *db.Order
-		status             db.Status
-		payment            db.PaymentStatus
-		charged, givenBack int
-	}{
-		"never charged": {func(s *shop, t *testing.T) *db.Order {
-			return s.forgotten(t, "tok_visa")
-		}, db.StatusPlaced, db.Captured, 1, 0},
-		"never charged, and the job died with its process": {func(s *shop, t *testing.T) *db.Order {
-			o := s.forgotten(t, "tok_visa")
-			elsewhere := *onceAtATime
-			elsewhere.Queue = "elsewhere" // where nobody works it
-			if _, err := s.jobs.river.Insert(t.Context(), settleArgs{o.Ref()}, &elsewhere); err != nil {
-				t.Fatal(err)
-			}
-			s.exec(t, `update river_job set state = 'running', attempt = 1, attempted_at = now() - $1::interval where queue = 'elsewhere'`, jobTimeout+time.Second)
-			return o
-		}, db.StatusPlaced, db.Captured, 1, 0},
-		"charged, and not taken note of": {func(s *shop, t *testing.T) *db.Order {
-			o := s.forgotten(t, "tok_visa")
-			s.chargeUnseen(t, o)
-			return o
-		}, db.StatusPlaced, db.Captured, 1, 0},
-		"declined, and not taken note of": {func(s *shop, t *testing.T) *db.Order {
-			o := s.forgotten(t, "tok_declined")
-			s.chargeUnseen(t, o)
-			return o
-		}, db.PaymentFailed, db.Failed, 0, 0},
-		"cancelled, never charged": {func(s *shop, t *testing.T) *db.Order {
-			return s.mute().cancelled(t, s.forgotten(t, "tok_visa"))
-		}, db.Cancelled, db.Void, 0, 0},
-		"an intent, and not taken note of": {func(s *shop, t *testing.T) *db.Order {
-			o := s.forgotten(t, "tok_visa")
-			s.makeIntent(t, o)
-			return o
-		}, db.StatusPlaced, db.Captured, 1, 0},
-		"an intent, not confirmed": {func(s *shop, t *testing.T) *db.Order {
-			return s.withIntent(t, s.forgotten(t, "tok_visa"))
-		}, db.StatusPlaced, db.Captured, 1, 0},
-		"cancelled, an intent not confirmed": {func(s *shop, t *testing.T) *db.Order {
-			return s.mute().cancelled(t, s.withIntent(t, s.forgotten(t, "tok_visa")))
-		}, db.Cancelled, db.Void, 0, 0},
-		"cancelled, charged and not taken note of": {func(s *shop, t *testing.T) *db.Order {
-			o := s.forgotten(t, "tok_visa")
-			s.chargeUnseen(t, o)
-			return s.mute().cancelled(t, o)
-		}, db.Cancelled, db.Refunded, 1, 1},
-		"unknown": {func(s *shop, t *testing.T) *db.Order {
-			o := s.forgotten(t, "tok_visa")
-			s.chargeUnseen(t, o)
-			settled, err := s.mute().orders.Settle(t.Context(), o.Ref(), db.Settle(db.Charged{Attempt: 1, Status: db.Unknown}))
-			if err != nil || settled.Payment.Status != db.Unknown {
-				t.Fatal(settled, err)
-			}
-			return settled
-		}, db.StatusPlaced, db.Captured, 1, 0},
-		"refund forgotten": {func(s *shop, t *testing.T) *db.Order {
-			return s.mute().cancelled(t, s.paid(t, nil))
-		}, db.Cancelled, db.Refunded, 1, 1},
-		"refund made, and not taken note of": {func(s *shop, t *testing.T) *db.Order {
-			o := s.mute().cancelled(t, s.paid(t, nil))
-			c := s.charge(t, o)
-			if _, err := s.jobs.provider.Refund(t.Context(), o.Refunds[0].Key(o.Ref()), c, c.Amount, time.Now()); err != nil {
-				t.Fatal(err)
-			}
-			return o
-		}, db.Cancelled, db.Refunded, 1, 1},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			s := openShop(t)
-			o := x.make(s, t)
-			s.sweep(t, o)
-			s.sweep(t, o) // a second sweep finds nothing, or what is under way
-			o = s.await(t, o.Ref(), within, func(o *db.Order) bool { return o.Payment.Status.Settled() })
-			if o.Status != x.status || o.Payment.Status != x.payment {
-				t.Errorf("the order is %s, its payment %s; want %s, %s", o.Status, o.Payment.Status, x.status, x.payment)
-			}
-			s.wantsMoney(t, o, x.charged, x.givenBack)
-		})
 	}
 }
 
@@ -255,7 +164,7 @@ func (s *shop) impatient() *Client {
 func (s *shop) expire(t *testing.T) {
 	t.Helper()
 	time.Sleep(5 * time.Millisecond) // all orders are older than the timer
-	if err := (&expireWorker{client: s.impatient()}).Work(t.Context(), &river.Job[expireArgs]{}); err != nil {
+	if err := (&expireWorker{client: s.impatient()}).Work(t.Context(), due[expireArgs]()); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -285,7 +194,7 @@ func TestExpire(t *testing.T) {
 	s.wantsMoney(t, underWay, 1, 1)
 	if late := s.forgotten(t, "tok_visa"); late.Status != db.PaymentPending {
 		t.Errorf("placed as %s", late.Status)
-	} else if err := (&expireWorker{client: s.jobs}).Work(t.Context(), &river.Job[expireArgs]{}); err != nil {
+	} else if err := (&expireWorker{client: s.jobs}).Work(t.Context(), due[expireArgs]()); err != nil {
 		t.Error(err)
 	} else if o, err := db.OrderByID(t.Context(), s.pool, late.Ref()); err != nil || o.Status != db.PaymentPending {
 		t.Errorf("within its quarter of an hour the order is %v (%v)", o, err)
@@ -307,7 +216,7 @@ func TestAbandon(t *testing.T) {
 		want[o.ID] = step.then
 	}
 	abandon := func(c *Client) {
-		if err := (&abandonWorker{client: c}).Work(t.Context(), &river.Job[abandonArgs]{}); err != nil {
+		if err := (&abandonWorker{client: c}).Work(t.Context(), due[abandonArgs]()); err != nil {
 			t.Fatal(err)
 		}
 	}

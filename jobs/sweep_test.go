@@ -1,0 +1,149 @@
+package jobs
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/riverqueue/river"
+
+	"frenchpress/db"
+)
+
+// sweep makes the order's payment and refunds so old that they have lost their jobs, and sweeps.
+func (s *shop) sweep(t *testing.T, o *db.Order) {
+	t.Helper()
+	s.exec(t, `update payments set created_at = now() - $2::interval, updated_at = now() - $2::interval where order_id = $1`, o.ID, time.Minute)
+	s.exec(t, `update refunds set updated_at = now() - $2::interval where order_id = $1`, o.ID, time.Minute)
+	if err := (&sweepWorker{client: s.jobs}).sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestSweep wants every payment that stands still finished by what the provider says of it.
+func TestSweep(t *testing.T) {
+	t.Parallel()
+	for name, x := range map[string]struct {
+		make               func(*shop, *testing.T) *db.Order
+		status             db.Status
+		payment            db.PaymentStatus
+		charged, givenBack int
+	}{
+		"never charged": {func(s *shop, t *testing.T) *db.Order {
+			return s.forgotten(t, "tok_visa")
+		}, db.StatusPlaced, db.Captured, 1, 0},
+		"never charged, and the job died with its process": {func(s *shop, t *testing.T) *db.Order {
+			o := s.forgotten(t, "tok_visa")
+			s.giveJob(t, o)
+			s.exec(t, `update river_job set state = 'running', attempt = 1, attempted_at = now() - $1::interval where kind = 'settle'`, jobTimeout+time.Second)
+			return o
+		}, db.StatusPlaced, db.Captured, 1, 0},
+		"charged, and not taken note of": {func(s *shop, t *testing.T) *db.Order {
+			o := s.forgotten(t, "tok_visa")
+			s.chargeUnseen(t, o)
+			return o
+		}, db.StatusPlaced, db.Captured, 1, 0},
+		"declined, and not taken note of": {func(s *shop, t *testing.T) *db.Order {
+			o := s.forgotten(t, "tok_declined")
+			s.chargeUnseen(t, o)
+			return o
+		}, db.PaymentFailed, db.Failed, 0, 0},
+		"cancelled, never charged": {func(s *shop, t *testing.T) *db.Order {
+			return s.mute().cancelled(t, s.forgotten(t, "tok_visa"))
+		}, db.Cancelled, db.Void, 0, 0},
+		"an intent, and not taken note of": {func(s *shop, t *testing.T) *db.Order {
+			o := s.forgotten(t, "tok_visa")
+			s.makeIntent(t, o)
+			return o
+		}, db.StatusPlaced, db.Captured, 1, 0},
+		"an intent, not confirmed": {func(s *shop, t *testing.T) *db.Order {
+			return s.withIntent(t, s.forgotten(t, "tok_visa"))
+		}, db.StatusPlaced, db.Captured, 1, 0},
+		"cancelled, an intent not confirmed": {func(s *shop, t *testing.T) *db.Order {
+			return s.mute().cancelled(t, s.withIntent(t, s.forgotten(t, "tok_visa")))
+		}, db.Cancelled, db.Void, 0, 0},
+		"cancelled, charged and not taken note of": {func(s *shop, t *testing.T) *db.Order {
+			o := s.forgotten(t, "tok_visa")
+			s.chargeUnseen(t, o)
+			return s.mute().cancelled(t, o)
+		}, db.Cancelled, db.Refunded, 1, 1},
+		"unknown": {func(s *shop, t *testing.T) *db.Order {
+			o := s.forgotten(t, "tok_visa")
+			s.chargeUnseen(t, o)
+			settled, err := s.mute().orders.Settle(t.Context(), o.Ref(), db.Settle(db.Charged{Attempt: 1, Status: db.Unknown}))
+			if err != nil || settled.Payment.Status != db.Unknown {
+				t.Fatal(settled, err)
+			}
+			return settled
+		}, db.StatusPlaced, db.Captured, 1, 0},
+		"refund forgotten": {func(s *shop, t *testing.T) *db.Order {
+			return s.mute().cancelled(t, s.paid(t, nil))
+		}, db.Cancelled, db.Refunded, 1, 1},
+		"refund made, and not taken note of": {func(s *shop, t *testing.T) *db.Order {
+			o := s.mute().cancelled(t, s.paid(t, nil))
+			c := s.charge(t, o)
+			if _, err := s.jobs.provider.Refund(t.Context(), o.Refunds[0].Key(o.Ref()), c, c.Amount, time.Now()); err != nil {
+				t.Fatal(err)
+			}
+			return o
+		}, db.Cancelled, db.Refunded, 1, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := openShop(t)
+			o := x.make(s, t)
+			s.sweep(t, o)
+			s.sweep(t, o) // a second sweep finds nothing, or what is under way
+			o = s.await(t, o.Ref(), within, func(o *db.Order) bool { return o.Payment.Status.Settled() })
+			if o.Status != x.status || o.Payment.Status != x.payment {
+				t.Errorf("the order is %s, its payment %s; want %s, %s", o.Status, o.Payment.Status, x.status, x.payment)
+			}
+			s.wantsMoney(t, o, x.charged, x.givenBack)
+		})
+	}
+}
+
+// giveJob gives the order's payment a job that is not due.
+func (s *shop) giveJob(t *testing.T, o *db.Order) {
+	t.Helper()
+	if _, err := s.jobs.river.Insert(t.Context(), settleArgs{o.Ref()}, &river.InsertOpts{ScheduledAt: time.Now().Add(time.Hour)}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestSweepLeavesJobsAlone sweeps a payment that has a job, and one that has none: only that gets one.
+func TestSweepLeavesJobsAlone(t *testing.T) {
+	t.Parallel()
+	s := openShop(t)
+	waits, stands := s.forgotten(t, "tok_visa"), s.forgotten(t, "tok_visa")
+	s.giveJob(t, waits)
+	s.sweep(t, waits)
+	s.sweep(t, stands)
+	s.await(t, stands.Ref(), within, func(o *db.Order) bool { return o.Status == db.StatusPlaced })
+	var jobs, settled int
+	if err := s.pool.QueryRow(t.Context(), `select count(*), count(*) filter (where state = 'completed') from river_job where kind = 'settle' and args->>'o' = $1`,
+		waits.ID.String()).Scan(&jobs, &settled); err != nil || jobs != 1 || settled != 0 {
+		t.Errorf("the payment that has a job has %d, %d of them done (%v)", jobs, settled, err)
+	}
+}
+
+// TestNoJobIsUnique wants no unique key on any job of a shop at work: see timerOpts.
+func TestNoJobIsUnique(t *testing.T) {
+	t.Parallel()
+	s := openShop(t)
+	s.sweep(t, s.forgotten(t, "tok_visa"))
+	s.cancelled(t, s.paid(t, nil))
+	s.until(t, "all timers have run", func() bool {
+		var kinds int
+		if err := s.pool.QueryRow(t.Context(), `select count(distinct kind) from river_job where queue = $1 and state = 'completed'`, queueTimers).Scan(&kinds); err != nil {
+			t.Fatal(err)
+		}
+		return kinds == len(periodic())
+	})
+	var kind string
+	err := s.pool.QueryRow(t.Context(), `select kind from river_job where unique_key is not null limit 1`).Scan(&kind)
+	if !errors.Is(err, pgx.ErrNoRows) {
+		t.Errorf("%q is unique (%v)", kind, err)
+	}
+}
