@@ -36,7 +36,7 @@ type chaosRun struct {
 	Seed   uint64   `help:"Of everything that is drawn; 0 takes one from the clock, and it is printed."`
 	Orders int64    `default:"50000" help:"Orders at least. The short form has as many as come while things break."`
 	Share  float64  `default:"1" help:"Of how often the long form breaks each thing, at least once."`
-	Guests int      `default:"80" help:"Customers at a time."`
+	Guests int      `default:"160" help:"Customers at a time."`
 	Stores int      `default:"6" help:"Stores."`
 	Only   []string `sep:";" help:"Break these alone, by their names in the table; separated by semicolons."`
 	Short  bool     `help:"A few of each, in less than three minutes."`
