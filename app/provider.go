@@ -108,9 +108,9 @@ func (a *API) getDifferences(c echo.Context) error {
 	return c.JSON(http.StatusOK, body)
 }
 
-// postReconcile compares now, up to this very moment, and shows what was found.
+// postReconcile compares now, up to this very moment or as far as one run gets, and shows what was found.
 func (a *API) postReconcile(c echo.Context) error {
-	if _, err := a.jobs.Reconcile(c.Request().Context(), time.Now()); err != nil {
+	if err := a.jobs.Reconcile(c.Request().Context(), time.Now()); err != nil {
 		return err
 	}
 	return a.getDifferences(c)

@@ -34,26 +34,56 @@ type Suspect struct {
 // chargedStates are those of a payment that took the money.
 const chargedStates = `('captured', 'refund_pending', 'refunded', 'partially_refunded')`
 
-// Suspects compares what the provider says of a time with our books, both ways, and gives at most limit charges
-// that have to be looked at. Ours are those of the time given; the provider's may be of a little more.
-func Suspects(ctx context.Context, q Querier, seen *Seen, from, until time.Time, limit int) ([]Suspect, error) {
-	rows, err := q.Query(ctx, `
+// suspectsQuery takes away what both sides have by sorting it: how many rows the provider's columns will have is
+// unknown to a plan, and for few it would go through all of them for each of ours.
+const suspectsQuery = `
     with seen as materialized (
         select intent, store_id, order_id, attempt, received
         from unnest($1::text[], $2::int4[], $3::uuid[], $4::int4[], $5::int8[]) as v (intent, store_id, order_id, attempt, received)
     ), given as materialized (
         select refund, store_id, order_id, intent, amount
         from unnest($6::text[], $7::int4[], $8::uuid[], $9::text[], $10::int8[]) as v (refund, store_id, order_id, intent, amount)
+    ), charged as (
+        select distinct on (intent) intent, store_id, order_id, attempt
+        from (
+            select p.provider_ref, p.store_id, p.order_id, p.attempt
+            from payments p
+            where p.created_at >= $11 and p.created_at < $12 and p.status in ` + chargedStates + ` and p.provider_ref like 'pi\_%'
+            union all
+            select intent, null, null, null
+            from seen
+            where received > 0) as v (intent, store_id, order_id, attempt)
+        order by intent, store_id nulls first
+    ), refunded as (
+        select distinct on (store_id, order_id) intent, store_id, order_id, attempt
+        from (
+            select p.provider_ref, p.store_id, p.order_id, p.attempt
+            from order_history h
+            join payments p on p.store_id = h.store_id and p.order_id = h.order_id and p.status in ('refunded', 'partially_refunded') and p.provider_ref like 'pi\_%'
+            where h.at >= $11 and h.at < $12 and h.payment_status in ('refunded', 'partially_refunded')
+            union all
+            select null, store_id, order_id, null
+            from given) as v (intent, store_id, order_id, attempt)
+        order by store_id, order_id, intent nulls first
+    ), done as (
+        select distinct on (store_id, order_id, refund) intent, store_id, order_id, attempt
+        from (
+            select r.provider_ref, p.provider_ref, p.store_id, p.order_id, p.attempt
+            from order_history h
+            join refunds r on r.store_id = h.store_id and r.order_id = h.order_id and r.updated_at = h.at and r.method = 'card' and r.status = 'done'
+            join payments p on p.store_id = h.store_id and p.order_id = h.order_id and p.status in ` + chargedStates + ` and p.provider_ref like 'pi\_%'
+            where h.at >= $11 and h.at < $12 and h.payment_status in ('refund_pending', 'refunded', 'partially_refunded')
+            union all
+            select refund, null, store_id, order_id, null
+            from given) as v (refund, intent, store_id, order_id, attempt)
+        order by store_id, order_id, refund, intent nulls first
     )
     select s.intent, s.store_id, s.order_id, s.attempt
     from seen s
     left join payments p on p.store_id = s.store_id and p.order_id = s.order_id and p.attempt = s.attempt
-    where s.received > 0 and (p.amount is distinct from s.received or p.provider_ref is distinct from s.intent or p.status not in `+chargedStates+`)
+    where s.received > 0 and (p.amount is distinct from s.received or p.provider_ref is distinct from s.intent or p.status not in ` + chargedStates + `)
     union
-    select p.provider_ref, p.store_id, p.order_id, p.attempt
-    from payments p
-    where p.created_at >= $11 and p.created_at < $12 and p.status in `+chargedStates+` and p.provider_ref like 'pi\_%'
-      and not exists (select from seen s where s.intent = p.provider_ref and s.received > 0)
+    select intent, store_id, order_id, attempt from charged where store_id is not null
     union
     select p.provider_ref, p.store_id, p.order_id, p.attempt
     from given g
@@ -62,20 +92,15 @@ func Suspects(ctx context.Context, q Querier, seen *Seen, from, until time.Time,
         select from refunds r
         where r.store_id = g.store_id and r.order_id = g.order_id and r.provider_ref = g.refund and r.amount = g.amount and r.status = 'done')
     union
-    select p.provider_ref, p.store_id, p.order_id, p.attempt
-    from order_history h
-    join payments p on p.store_id = h.store_id and p.order_id = h.order_id and p.status in ('refunded', 'partially_refunded') and p.provider_ref like 'pi\_%'
-    where h.at >= $11 and h.at < $12 and h.payment_status in ('refunded', 'partially_refunded')
-      and not exists (select from given g where g.store_id = h.store_id and g.order_id = h.order_id)
+    select intent, store_id, order_id, attempt from refunded where intent is not null
     union
-    select p.provider_ref, p.store_id, p.order_id, p.attempt
-    from order_history h
-    join refunds r on r.store_id = h.store_id and r.order_id = h.order_id and r.updated_at = h.at and r.method = 'card' and r.status = 'done'
-    join payments p on p.store_id = h.store_id and p.order_id = h.order_id and p.status in `+chargedStates+` and p.provider_ref like 'pi\_%'
-    where h.at >= $11 and h.at < $12 and h.payment_status in ('refund_pending', 'refunded', 'partially_refunded')
-      and not exists (select from given g where g.refund = r.provider_ref)
-    limit $13`,
-		seen.Intents, seen.Stores, seen.Orders, seen.Attempts, seen.Received,
+    select intent, store_id, order_id, attempt from done where intent is not null
+    limit $13`
+
+// Suspects compares what the provider says of a time with our books, both ways, and gives at most limit charges
+// that have to be looked at. Ours are those of the time given; the provider's may be of a little more.
+func Suspects(ctx context.Context, q Querier, seen *Seen, from, until time.Time, limit int) ([]Suspect, error) {
+	rows, err := q.Query(ctx, suspectsQuery, seen.Intents, seen.Stores, seen.Orders, seen.Attempts, seen.Received,
 		seen.Refunds, seen.RefundStores, seen.RefundOrders, seen.RefundIntents, seen.GivenBack, from, until, limit)
 	if err != nil {
 		return nil, err

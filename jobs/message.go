@@ -180,7 +180,7 @@ func (c *Client) hearOfRefund(ctx context.Context, id string) error {
 		}
 	}
 	if charge.Status == db.RefundPending {
-		_, err = c.river.Insert(ctx, refundArgs{charge.OrderRef}, nil)
+		_, err = c.refund(ctx, charge.OrderRef) // one that is undecided still has its own job
 	}
 	return err
 }

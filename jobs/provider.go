@@ -248,6 +248,9 @@ func (p *Provider) list(ctx context.Context, tried, path string, filter url.Valu
 		if err := p.call(ctx, http.MethodGet, path, filter, "", &page); err != nil {
 			return p.wrapped(ctx, tried, err)
 		}
+		if page.Data == nil {
+			return p.wrapped(ctx, tried, errors.New("an answer without a list"))
+		}
 		if read += len(page.Data); read > limit {
 			return errTooMany
 		}

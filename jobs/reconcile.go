@@ -15,10 +15,8 @@ import (
 )
 
 const (
-	reconcileEvery = 5 * time.Minute
-	// reconcileAgain is how soon one that did not get to its end goes on.
-	reconcileAgain = time.Second
-	// reconcileWithin is shorter than jobTimeout: another run goes on from there.
+	reconcileEvery = time.Minute
+	// reconcileWithin is shorter than jobTimeout: the next run goes on from there.
 	reconcileWithin = 12 * time.Second
 	// unsettledFor is how long a payment may be under way before that is a difference.
 	unsettledFor = 2 * time.Minute
@@ -34,12 +32,16 @@ const (
 	// be apart, or an intent come later than its payment: more than that costs a look at the one charge.
 	overlap = 20 * time.Second
 	lag     = 10 * time.Second
+	// muchLater is how long after their payments intents are looked for where many are missing.
+	muchLater = 5 * time.Minute
 	// suspectsMost bounds the charges of a window that are looked at one by one.
 	suspectsMost = 2000
 	// readsAtOnce bounds the provider's answers waited for at a time.
 	readsAtOnce = 8
 	// againAtOnce is how many charges are looked at again before what was seen is kept.
 	againAtOnce = 8 * readsAtOnce
+	// keepWithin bounds the writing of what was found in one go.
+	keepWithin = 5 * time.Second
 	// differencesKept is how long a difference is remembered once it is resolved.
 	differencesKept = 90 * 24 * time.Hour
 )
@@ -56,31 +58,27 @@ type reconcileWorker struct {
 }
 
 func (w *reconcileWorker) Work(ctx context.Context, _ *river.Job[reconcileArgs]) error {
-	done, err := w.client.Reconcile(ctx, time.Now().Add(-unsettledFor))
-	if err == nil && !done {
-		return river.JobSnooze(reconcileAgain)
-	}
-	return err
+	return w.client.Reconcile(ctx, time.Now().Add(-unsettledFor))
 }
 
 // Reconcile compares the provider's books with ours, from where that ended last until a moment, or as far as it gets
 // in reconcileWithin, and looks again at the open differences. Neither waits for what keeps the other from its end.
-func (c *Client) Reconcile(ctx context.Context, until time.Time) (done bool, err error) {
+func (c *Client) Reconcile(ctx context.Context, until time.Time) error {
 	ctx, cancel := context.WithTimeout(ctx, reconcileWithin)
 	defer cancel()
-	if err = c.lookAgain(ctx); err != nil {
+	err := c.lookAgain(ctx)
+	if err != nil {
 		err = fmt.Errorf("looking again at open differences: %w", err)
 	}
-	done, failed := c.lookOn(ctx, until)
-	return done, errors.Join(err, failed)
+	return errors.Join(err, c.lookOn(ctx, until))
 }
 
 // lookOn compares what came since the last time. It begins with a short window, so that every run gets on, however slow
-// the provider and however much there is.
-func (c *Client) lookOn(ctx context.Context, until time.Time) (done bool, err error) {
+// the provider's lists and however much there is.
+func (c *Client) lookOn(ctx context.Context, until time.Time) error {
 	last, err := db.LastReconciliation(ctx, c.pool)
 	if err != nil {
-		return false, err
+		return err
 	}
 	from := until.Add(-firstLook)
 	if last != nil {
@@ -98,15 +96,15 @@ func (c *Client) lookOn(ctx context.Context, until time.Time) (done bool, err er
 			span = max(span/4, windowShortest)
 			continue
 		case errors.Is(ctx.Err(), context.DeadlineExceeded) && from.After(began):
-			return false, nil // another run goes on
+			return nil // the next run goes on
 		case err != nil:
-			return false, fmt.Errorf("comparing the provider's books with ours from %s until %s: %w", from.UTC().Format(time.RFC3339), end.UTC().Format(time.RFC3339), err)
+			return fmt.Errorf("comparing the provider's books with ours from %s until %s: %w", from.UTC().Format(time.RFC3339), end.UTC().Format(time.RFC3339), err)
 		case charges < windowUsual/4:
 			span = min(4*span, windowLongest)
 		}
 		from = end
 	}
-	return true, nil
+	return nil
 }
 
 // lookAgain examines the charges that stand still, whose time may have been compared before the money was taken, and the
@@ -165,6 +163,12 @@ func (c *Client) reconcileWindow(ctx context.Context, from, until time.Time) (ch
 		return 0, err
 	}
 	ours, err := db.Suspects(ctx, c.pool, &theirs.seen, from, until, suspectsMost)
+	if err == nil && len(ours) > againAtOnce { // as when the provider was away: then intents come long after their payments
+		err = c.provider.Intents(ctx, until.Add(lag), until.Add(lag+muchLater), windowMost, theirs.addIntent)
+		if err == nil || errors.Is(err, errTooMany) {
+			ours, err = db.Suspects(ctx, c.pool, &theirs.seen, from, until, suspectsMost)
+		}
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -209,6 +213,9 @@ func (w *window) addIntent(in *Intent) {
 
 func (w *window) addRefund(re *Refund) {
 	w.refunds++
+	if re.Intent == "" { // of a charge that is not ours
+		return
+	}
 	ref, ok := db.ParseReference(re.Order)
 	if !ok {
 		w.suspects = append(w.suspects, db.Suspect{Intent: re.Intent})
@@ -223,8 +230,8 @@ func (w *window) addRefund(re *Refund) {
 	seen.GivenBack = append(seen.GivenBack, re.Amount)
 }
 
-// examineAll looks at each suspect alone, and keeps what is really different. One that cannot be looked at is an error
-// in the end, and in nobody's way.
+// examineAll looks at each suspect alone, and keeps what is really different. One that the provider cannot be asked about
+// is kept as well, and in nobody's way.
 func (c *Client) examineAll(ctx context.Context, suspects []db.Suspect) error {
 	if len(suspects) == 0 {
 		return nil
@@ -235,124 +242,35 @@ func (c *Client) examineAll(ctx context.Context, suspects []db.Suspect) error {
 	for i, suspect := range suspects {
 		reads.Go(func() error {
 			found[i], failed[i] = c.examine(ctx, suspect)
-			return failed[i]
+			return nil
 		})
 	}
-	first := reads.Wait()
+	_ = reads.Wait() // each has its own error
 	var looked []string
 	var all []db.Difference
 	for i, suspect := range suspects {
-		if failed[i] == nil {
+		switch {
+		case failed[i] == nil:
 			looked, all = append(looked, suspect.Intent), append(all, found[i]...)
+		case ctx.Err() == nil:
+			e := evidence{intent: suspect.Intent, order: suspect.OrderRef}
+			all = append(all, e.difference("charge_not_read", 0, 0, "the provider could not be asked about it"))
+			c.config.Log.LogAttrs(ctx, slog.LevelWarn, "a charge could not be compared with the provider's books, which is tried again",
+				slog.String("intent", suspect.Intent), slog.Any("error", failed[i]))
 		}
 	}
-	fresh, err := db.KeepDifferences(context.WithoutCancel(ctx), c.pool, looked, all)
+	return errors.Join(ctx.Err(), c.keepDifferences(ctx, looked, all))
+}
+
+// keepDifferences keeps what was found, even when the time is up, and tells of what is new.
+func (c *Client) keepDifferences(ctx context.Context, looked []string, found []db.Difference) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), keepWithin)
+	defer cancel()
+	fresh, err := db.KeepDifferences(ctx, c.pool, looked, found)
 	for _, d := range fresh {
 		c.config.Log.LogAttrs(ctx, slog.LevelWarn, "the provider's books and ours differ: "+d.Words+"; see /staff/payments",
 			slog.String("kind", d.Kind), slog.String("intent", d.Ref), slog.String("order", d.Order),
 			slog.Int64("ours", d.Ours), slog.Int64("provider", d.Provider))
 	}
-	return errors.Join(first, err)
-}
-
-// examine says in what the two sides differ about one intent. They are not read at the same moment: what has just moved
-// is read once more.
-func (c *Client) examine(ctx context.Context, s db.Suspect) ([]db.Difference, error) {
-	e, err := c.evidenceOf(ctx, s)
-	if err == nil && e.young(time.Now()) && len(e.differences(time.Now())) > 0 {
-		e, err = c.evidenceOf(ctx, s)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return e.differences(time.Now()), nil
-}
-
-// evidenceOf asks the provider about one intent, and our books about the attempt that it names.
-func (c *Client) evidenceOf(ctx context.Context, s db.Suspect) (*evidence, error) {
-	e := &evidence{intent: s.Intent, order: s.OrderRef, attempt: s.Attempt}
-	heard := c.provider.Read(ctx, s.Intent)
-	var gone *refusal
-	switch {
-	case heard.Word == told:
-		e.charge = heard.Intent
-		if ref, ok := db.ParseReference(heard.Intent.Order); ok {
-			e.order, e.attempt = ref, heard.Intent.Attempt
-		}
-		refunds, err := c.provider.RefundsOf(ctx, s.Intent)
-		if err != nil {
-			return nil, err
-		}
-		for _, re := range refunds {
-			if re.Gone() {
-				e.givenBack += re.Amount
-			}
-		}
-	case !errors.As(heard.Err, &gone):
-		return nil, heard.Err
-	}
-	var err error
-	if e.attempt == 0 && e.order.StoreID != 0 { // an open difference of an intent that the provider does not know
-		charge, err := c.charge(ctx, e.order)
-		if err != nil || charge == nil {
-			return e, err
-		}
-		e.attempt = charge.Attempt
-	}
-	e.ours, err = db.BookedChargeOf(ctx, c.pool, e.order, e.attempt)
-	return e, err
-}
-
-// evidence is what both sides say of one intent.
-type evidence struct {
-	intent    string
-	order     db.OrderRef
-	attempt   int
-	charge    *Intent // nil: the provider does not know it
-	givenBack int64
-	ours      *db.BookedCharge // nil: our books do not know the attempt
-}
-
-// booked tells whether the intent is the one of the attempt in our books.
-func (e *evidence) booked() bool { return e.ours != nil && e.ours.Intent == e.intent }
-
-// young tells whether the charge has moved in our books a short while ago.
-func (e *evidence) young(now time.Time) bool {
-	return e.booked() && now.Sub(e.ours.UpdatedAt) < unsettledFor
-}
-
-// differences says in what the two sides do not agree. What may still be under way is none.
-func (e *evidence) differences(now time.Time) (found []db.Difference) {
-	add := func(kind string, ours, provider int64, words string) {
-		d := db.Difference{Kind: kind, Ref: e.intent, Ours: ours, Provider: provider, Words: words}
-		if e.order.StoreID != 0 {
-			d.Order = (&db.Charge{OrderRef: e.order}).Reference()
-		}
-		found = append(found, d)
-	}
-	var received int64
-	if e.charge != nil && e.charge.State == succeeded {
-		received = e.charge.Received
-	}
-	booked, young := e.booked(), e.young(now)
-	charged := booked && e.ours.Charged()
-	switch {
-	case received == 0 && charged:
-		add("order_without_charge", e.ours.Amount, 0, "our books have a charge that the provider has not")
-	case received > 0 && booked && !e.ours.Status.Settled() && !charged && !young:
-		add("charge_not_settled", 0, received, "the provider took the money, and the order still waits for it")
-	case received > 0 && booked && !e.ours.Status.Settled() && !charged:
-	case received > e.givenBack && !charged:
-		add("charge_without_order", 0, received, "the provider took money that our books know nothing of")
-	case charged && received != e.ours.Amount:
-		add("amount_differs", e.ours.Amount, received, "another amount was charged")
-	}
-	switch {
-	case !charged || received == 0:
-	case e.givenBack > e.ours.Refunded+e.ours.Asked:
-		add("refund_without_record", e.ours.Refunded, e.givenBack, "the provider gave back more than our books say")
-	case e.givenBack < e.ours.Refunded:
-		add("refund_missing", e.ours.Refunded, e.givenBack, "the provider gave back less than our books say")
-	}
-	return found
+	return err
 }

@@ -34,22 +34,32 @@ type refundWorker struct {
 func (w *refundWorker) NextRetry(job *river.Job[refundArgs]) time.Time { return soon(job.Attempt) }
 
 func (w *refundWorker) Work(ctx context.Context, job *river.Job[refundArgs]) error {
-	asked, err := db.RefundsAsked(ctx, w.client.pool, job.Args.OrderRef)
-	if err != nil || len(asked) == 0 {
-		return err
-	}
-	charge, err := w.client.charge(ctx, job.Args.OrderRef)
-	if err != nil || charge == nil {
-		return err
-	}
-	var failed error
-	for i := range asked {
-		failed = errors.Join(failed, w.client.giveBack(ctx, charge, &asked[i]))
-	}
-	if errors.Is(failed, errNotYet) && job.Attempt >= job.MaxAttempts {
+	undecided, err := w.client.refund(ctx, job.Args.OrderRef)
+	if err == nil && undecided != nil && job.Attempt >= job.MaxAttempts {
 		return river.JobSnooze(undecidedEvery) // that is nobody's fault, and no dead letter
 	}
-	return failed
+	return errors.Join(err, undecided)
+}
+
+// refund asks the provider for all refunds of an order that wait for it. What it has not decided yet stands apart from
+// what went wrong.
+func (c *Client) refund(ctx context.Context, ref db.OrderRef) (undecided, err error) {
+	asked, err := db.RefundsAsked(ctx, c.pool, ref)
+	if err != nil || len(asked) == 0 {
+		return nil, err
+	}
+	charge, err := c.charge(ctx, ref)
+	if err != nil || charge == nil {
+		return nil, err
+	}
+	for i := range asked {
+		if failed := c.giveBack(ctx, charge, &asked[i]); errors.Is(failed, errNotYet) {
+			undecided = failed
+		} else {
+			err = errors.Join(err, failed)
+		}
+	}
+	return undecided, err
 }
 
 // giveBack asks the provider once for a refund and records what it said. Only what it has refused for good ends here

@@ -1,7 +1,6 @@
 package jobs
 
 import (
-	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -34,14 +33,4 @@ func TestRefundThatTakesDays(t *testing.T) {
 		}
 		return state == "scheduled" && time.Until(at) > 30*time.Second
 	})
-}
-
-// reworded is an answer with something else in it.
-func reworded(resp *http.Response, err error, old, text string) (*http.Response, error) {
-	if err != nil {
-		return nil, err
-	}
-	body, err := io.ReadAll(resp.Body)
-	resp.Body, resp.ContentLength = io.NopCloser(strings.NewReader(strings.ReplaceAll(string(body), old, text))), -1
-	return resp, err
 }

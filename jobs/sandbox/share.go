@@ -241,13 +241,12 @@ func (s *share) Close() error {
 func (h *holder) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), farewell)
 	defer cancel()
-	closed := h.listener.Close() // which the server does not know before it serves
 	err := h.server.Shutdown(ctx)
-	if errors.Is(err, net.ErrClosed) {
-		err = closed
-	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = h.server.Close() // only calls that hang are left
+	}
+	if closed := h.listener.Close(); !errors.Is(closed, net.ErrClosed) { // the server does not know it before it serves
+		err = errors.Join(err, closed)
 	}
 	return errors.Join(err, h.sandbox.Close())
 }

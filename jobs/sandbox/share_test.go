@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -90,6 +91,35 @@ func TestTheBooksAreHandedOver(t *testing.T) {
 	_, err = first.confirm(t.Context(), in.ID, "late")
 	if !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Fatalf("a closed share said %v", err)
+	}
+}
+
+// counter counts the lines of a log.
+type counter struct{ atomic.Int64 }
+
+func (c *counter) Write(line []byte) (int, error) {
+	c.Add(1)
+	return len(line), nil
+}
+
+// TestClosingIsNoFault closes books while others are served: the log tells of no error.
+func TestClosingIsNoFault(t *testing.T) {
+	t.Parallel()
+	var faults counter
+	log := slog.New(slog.NewTextHandler(&faults, &slog.HandlerOptions{Level: slog.LevelError}))
+	for range 20 {
+		dir := t.TempDir()
+		_, closer, err := sandbox.Share(dir, log)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sharing(t, dir).charge(575, "tok_visa", "a")
+		if err := closer.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if n := faults.Load(); n > 0 {
+		t.Errorf("%d errors in the log", n)
 	}
 }
 
