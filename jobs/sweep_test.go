@@ -16,7 +16,7 @@ func (s *shop) sweep(t *testing.T, o *db.Order) {
 	t.Helper()
 	s.exec(t, `update payments set created_at = now() - $2::interval, updated_at = now() - $2::interval where order_id = $1`, o.ID, time.Minute)
 	s.exec(t, `update refunds set updated_at = now() - $2::interval where order_id = $1`, o.ID, time.Minute)
-	if err := (&sweepWorker{client: s.jobs}).sweep(t.Context()); err != nil {
+	if err := (&sweepWorker{client: s.jobs}).Work(t.Context(), &river.Job[sweepArgs]{}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -35,7 +35,7 @@ func TestSweep(t *testing.T) {
 		}, db.StatusPlaced, db.Captured, 1, 0},
 		"never charged, and the job died with its process": {func(s *shop, t *testing.T) *db.Order {
 			o := s.forgotten(t, "tok_visa")
-			s.giveJob(t, o)
+			s.giveJob(t, settleArgs{o.Ref()})
 			s.exec(t, `update river_job set state = 'running', attempt = 1, attempted_at = now() - $1::interval where kind = 'settle'`, jobTimeout+time.Second)
 			return o
 		}, db.StatusPlaced, db.Captured, 1, 0},
@@ -104,27 +104,31 @@ func TestSweep(t *testing.T) {
 	}
 }
 
-// giveJob gives the order's payment a job that is not due.
-func (s *shop) giveJob(t *testing.T, o *db.Order) {
+// giveJob inserts a job that is not due.
+func (s *shop) giveJob(t *testing.T, args river.JobArgs) {
 	t.Helper()
-	if _, err := s.jobs.river.Insert(t.Context(), settleArgs{o.Ref()}, &river.InsertOpts{ScheduledAt: time.Now().Add(time.Hour)}); err != nil {
+	if _, err := s.jobs.river.Insert(t.Context(), args, &river.InsertOpts{ScheduledAt: time.Now().Add(time.Hour)}); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// TestSweepLeavesJobsAlone sweeps a payment that has a job, and one that has none: only that gets one.
+// TestSweepLeavesJobsAlone sweeps payments that have a job, and one that has none: only that gets one.
 func TestSweepLeavesJobsAlone(t *testing.T) {
 	t.Parallel()
 	s := openShop(t)
-	waits, stands := s.forgotten(t, "tok_visa"), s.forgotten(t, "tok_visa")
-	s.giveJob(t, waits)
-	s.sweep(t, waits)
-	s.sweep(t, stands)
+	alone, grouped, stands := s.forgotten(t, "tok_visa"), s.forgotten(t, "tok_visa"), s.forgotten(t, "tok_visa")
+	s.giveJob(t, settleArgs{alone.Ref()})
+	s.giveJob(t, chargeArgs{[]db.OrderRef{grouped.Ref()}})
+	s.exec(t, `insert into river_job (kind, args, state, queue, max_attempts, scheduled_at)
+		select kind, args::jsonb, 'scheduled', kind, 50, now() + interval '1 hour' from (values ('settle', '{"s": "x"}'), ('charge', '{"orders": 7}')) as poison (kind, args)`)
+	for _, o := range []*db.Order{alone, grouped, stands} {
+		s.sweep(t, o)
+	}
 	s.await(t, stands.Ref(), within, func(o *db.Order) bool { return o.Status == db.StatusPlaced })
-	var jobs, settled int
-	if err := s.pool.QueryRow(t.Context(), `select count(*), count(*) filter (where state = 'completed') from river_job where kind = 'settle' and args->>'o' = $1`,
-		waits.ID.String()).Scan(&jobs, &settled); err != nil || jobs != 1 || settled != 0 {
-		t.Errorf("the payment that has a job has %d, %d of them done (%v)", jobs, settled, err)
+	var waiting, added int
+	if err := s.pool.QueryRow(t.Context(), `select count(*) filter (where state = 'scheduled'), count(*) filter (where kind = 'settle' and state <> 'scheduled') from river_job
+		where kind in ('settle', 'charge')`).Scan(&waiting, &added); err != nil || waiting != 4 || added != 1 {
+		t.Errorf("%d jobs wait and %d were added, want 4 and 1 (%v)", waiting, added, err)
 	}
 }
 
