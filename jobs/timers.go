@@ -107,26 +107,27 @@ func (w *sweepWorker) jobsOf(ctx context.Context) (map[jobOf]bool, error) {
 	if err != nil {
 		return nil, err
 	}
-	have := map[jobOf]bool{}
-	var kind string
-	var args []byte
-	_, err = pgx.ForEachRow(rows, []any{&kind, &args}, func() error {
+	type row struct {
+		Kind string
+		Args []byte
+	}
+	jobs, err := pgx.CollectRows(rows, pgx.RowToStructByPos[row])
+	have := make(map[jobOf]bool, len(jobs))
+	for _, job := range jobs {
 		var of struct {
 			db.OrderRef
-			chargeArgs
+			Orders []db.OrderRef `json:"orders"`
 		}
-		if json.Unmarshal(args, &of) != nil {
-			return nil // no order's, and no worker's either
-		}
-		if kind == of.chargeArgs.Kind() {
+		switch {
+		case json.Unmarshal(job.Args, &of) != nil: // no order's, and no worker's either
+		case job.Kind == chargeArgs{}.Kind():
 			for _, ref := range of.Orders {
 				have[jobOf{settleArgs{}.Kind(), ref}] = true
 			}
-		} else {
-			have[jobOf{kind, of.OrderRef}] = true
+		default:
+			have[jobOf{job.Kind, of.OrderRef}] = true
 		}
-		return nil
-	})
+	}
 	return have, err
 }
 
