@@ -271,7 +271,7 @@ func TestManyRequestsOneKey(t *testing.T) {
 		"mixed, two processes":  {latte(nil), processes, []string{"", "", "Prefer: wait=10", "Prefer: wait=1"}},
 		"failed, two processes": {latte(object{"payment": object{"method": "card", "token": "tok_declined"}}), processes, []string{"Prefer: wait=10"}},
 	} {
-		began, key := time.Now(), uuid.NewString()
+		key := uuid.NewString()
 		answers := together(t, 64, func(i int) answer {
 			return x.processes[i%len(x.processes)].placeUnder(t, key, x.body, headers(x.prefers[i%len(x.prefers)])...)
 		})
@@ -286,9 +286,6 @@ func TestManyRequestsOneKey(t *testing.T) {
 		}
 		if orders++; first != 1 || s.orderCount(t) != orders || answers[0].StatusCode >= 300 {
 			t.Errorf("%s: %d first answers of %d and %d orders instead of %d", name, first, answers[0].StatusCode, s.orderCount(t), orders)
-		}
-		if took := time.Since(began); took > 5*time.Second {
-			t.Errorf("%s took %v", name, took)
 		}
 		processes[1].placeUnder(t, key, x.body).into(t, new(order))
 	}
