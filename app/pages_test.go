@@ -26,7 +26,7 @@ func testPages() map[string]any {
 		{ID: "latte", Name: "Latte", Description: "Milky.", From: 475, Sizes: 3, Currency: "USD", Available: true},
 		{ID: "scone", Name: "Scone", Currency: "USD", Back: "back at 3:15 pm"},
 	}
-	refund := refundForm{7, false, []refundLine{{"Latte <large>", "$5.75", 1, 2, 2}, {"Scone", "$3.25", 0, 1, 0}}, "$1.50", true, "cold", []string{"Too many."}}
+	refund := refundForm{7, false, false, []refundLine{{"Latte <large>", "$5.75", 1, 2, 2}, {"Scone", "$3.25", 0, 1, 0}}, "$1.50", true, "cold", []string{"Too many."}}
 	refused := failedRefund{"/staff/ferry-building/orders/01933a4e", "Ferry", "Ada", 42, 1, 2, "$5.75", "expired_card", "cold <milk>", "staff:mia", at}
 	return map[string]any{
 		"stores":   storesPage{head{"Choose a store", "stores.js"}, `"fog" & sun`, []storeView{samplePlace, shut}, "c2", true},

@@ -148,10 +148,11 @@ type storyPage struct {
 }
 
 // refundForm gives back what is left of an order. Without lines there is nothing to give back; Open says that a refund
-// is on its way or has failed.
+// is on its way or has failed, Failed that one has.
 type refundForm struct {
 	Version  int
 	Open     bool
+	Failed   bool
 	Lines    []refundLine
 	Tip      string // empty when there is none to give back
 	TipAsked bool

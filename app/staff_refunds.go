@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -23,6 +24,7 @@ const (
 // viewRefund is the form that gives back what is left of an order; without lines if that is nothing.
 func viewRefund(o *db.Order, store *db.Store) refundForm {
 	form := refundForm{Version: o.Version}
+	form.Failed = slices.ContainsFunc(o.Refunds, func(r db.Refund) bool { return r.Status == db.RefundRefused })
 	if form.Open = o.Payment.Status == db.RefundPending; form.Open || o.Payment.Captured == o.Payment.Refunded {
 		return form
 	}

@@ -62,6 +62,9 @@ func TestFailedRefund(t *testing.T) {
 		t.Errorf("the list says %s", page)
 	}
 	story := "/staff/" + testStore + "/orders/"
+	if page := s.page(t, mia, story+byHand.ID); !strings.Contains(page, "the money is still owed") || strings.Contains(page, "on its way") {
+		t.Errorf("the story of a failed refund says %s", page)
+	}
 	if got := s.submit(t, mia, story+byHand.ID+"/refunds/1/by-hand", url.Values{"reason": {" "}}); got.StatusCode != 422 {
 		t.Errorf("by hand without a reason: %d", got.StatusCode)
 	}
