@@ -127,8 +127,8 @@ func unfinished(ctx context.Context, conn *pgx.Conn) ([]string, error) {
      where status in ('pending', 'unknown', 'refund_pending')
      limit 20)
     union all
-    (select format('job %s of kind %s: %s, attempt %s begun %s s ago by %s, wanted %s s ago, last error %s: %s', id, kind, state, attempt,
-                   extract(epoch from now() - attempted_at)::int, attempted_by[array_upper(attempted_by, 1)],
+    (select format('job %s of kind %s: %s, attempt %s begun %s s ago, wanted %s s ago, last error %s: %s', id, kind, state, attempt,
+                   extract(epoch from now() - attempted_at)::int,
                    extract(epoch from now() - scheduled_at)::int, errors[array_upper(errors, 1)] ->> 'error', left(args::text, 200))
      from river_job
      where state in ('available', 'pending', 'retryable', 'running', 'scheduled') and queue <> 'timers' and not metadata ? 'poison'
