@@ -237,7 +237,8 @@ func (p *Provider) RefundsOf(ctx context.Context, intent string) (all []*Refund,
 	return all, err
 }
 
-// list reads a list of the provider's to its end, over as many pages as it has.
+// list reads a list of the provider's to its end, over as many pages as it has. Between two pages it rests as long as one
+// took: who compares books has time, and in a rush others have not.
 func (p *Provider) list(ctx context.Context, tried, path string, filter url.Values, limit int, each func(*answer)) error {
 	filter.Set("limit", strconv.Itoa(listPage))
 	for read := 0; ; {
@@ -245,6 +246,7 @@ func (p *Provider) list(ctx context.Context, tried, path string, filter url.Valu
 			Data []answer `json:"data"`
 			More bool     `json:"has_more"`
 		}
+		began := time.Now()
 		if err := p.call(ctx, http.MethodGet, path, filter, "", &page); err != nil {
 			return p.wrapped(ctx, tried, err)
 		}
@@ -261,6 +263,11 @@ func (p *Provider) list(ctx context.Context, tried, path string, filter url.Valu
 			return nil
 		}
 		filter.Set("starting_after", page.Data[len(page.Data)-1].ID)
+		select {
+		case <-time.After(time.Since(began)):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 }
 
