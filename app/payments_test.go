@@ -23,7 +23,7 @@ func (s *shop) reference(t *testing.T, o order) string {
 	if err := s.api.pool.QueryRow(t.Context(), `select store_id from orders where id = $1`, o.ID).Scan(&storeID); err != nil {
 		t.Fatal(err)
 	}
-	return (&db.Charge{OrderRef: db.OrderRef{StoreID: storeID, ID: uuid.MustParse(o.ID)}}).Reference()
+	return db.OrderRef{StoreID: storeID, ID: uuid.MustParse(o.ID)}.Reference()
 }
 
 // checkLedger compares an order with the books of the provider: what was captured was charged once, what was

@@ -223,18 +223,14 @@ func (g *Group[K, Q, A]) try(ctx context.Context, calls []*groupCall[Q, A]) erro
 	for i, call := range calls {
 		requests[i] = call.request
 	}
-	for tries := 1; ; tries++ {
-		results, err := g.flushSafely(ctx, requests)
-		if err == nil {
-			for i, call := range calls {
-				call.result = results[i]
-			}
-			return nil
-		}
-		if !lostRace(err) || tries == groupTries {
-			return err
-		}
+	results, err := repeated(func() ([]Result[A], error) { return g.flushSafely(ctx, requests) })
+	if err != nil {
+		return err
 	}
+	for i, call := range calls {
+		call.result = results[i]
+	}
+	return nil
 }
 
 func (g *Group[K, Q, A]) flushSafely(ctx context.Context, requests []Q) (results []Result[A], err error) {
@@ -244,6 +240,16 @@ func (g *Group[K, Q, A]) flushSafely(ctx context.Context, requests []Q) (results
 		}
 	}()
 	return g.flush(ctx, requests)
+}
+
+// repeated does what may lose a race against another process, until it is done or has lost groupTries times.
+func repeated[T any](do func() (T, error)) (done T, err error) {
+	for range groupTries {
+		if done, err = do(); err == nil || !lostRace(err) {
+			break
+		}
+	}
+	return done, err
 }
 
 // lostRace tells whether a transaction was rolled back only because of its neighbours.

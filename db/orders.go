@@ -130,16 +130,6 @@ func (o *Orders) AdvanceAudited(ctx context.Context, ref OrderRef, decide Decisi
 	return moved, err
 }
 
-// repeated does what may lose a race against another process, until it is done or has lost groupTries times.
-func repeated[T any](do func() (T, error)) (done T, err error) {
-	for range groupTries {
-		if done, err = do(); err == nil || !lostRace(err) {
-			break
-		}
-	}
-	return done, err
-}
-
 // Current is the order as it is now, or ErrNotFound. Under load many are read at a time.
 func (o *Orders) Current(ctx context.Context, ref OrderRef) (*Order, error) {
 	return o.reading.Do(ctx, &ref)

@@ -33,7 +33,7 @@ func (c *Charge) Key() string { return fmt.Sprintf("charge-%d-%s-%d", c.StoreID,
 func (c *Charge) KeyFor(what string) string { return fmt.Sprintf("%s-%s-%d", c.Key(), what, c.Tries) }
 
 // Reference is how the provider's books name the order.
-func (c *Charge) Reference() string { return fmt.Sprintf("%d/%s", c.StoreID, c.ID) }
+func (ref OrderRef) Reference() string { return fmt.Sprintf("%d/%s", ref.StoreID, ref.ID) }
 
 // ParseReference is the order that a Reference names.
 func ParseReference(reference string) (ref OrderRef, ok bool) {

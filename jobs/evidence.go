@@ -79,7 +79,7 @@ func (e *evidence) young(now time.Time) bool {
 func (e *evidence) difference(kind string, ours, provider int64, words string) db.Difference {
 	d := db.Difference{Kind: kind, Ref: e.intent, Ours: ours, Provider: provider, Words: words}
 	if e.order.StoreID != 0 {
-		d.Order = (&db.Charge{OrderRef: e.order}).Reference()
+		d.Order = e.order.Reference()
 	}
 	return d
 }

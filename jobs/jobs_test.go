@@ -188,15 +188,7 @@ type entry struct {
 // ledger is what the provider's ledger says of an order.
 func (s *shop) ledger(t *testing.T, o *db.Order) []entry {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://sandbox/sandbox/ledger?limit=10000", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Authorization", "Bearer sk_test")
-	resp, err := s.bank.RoundTrip(req)
-	if err != nil || resp.StatusCode != http.StatusOK {
-		t.Fatal(resp, err)
-	}
+	resp := s.askBank(t, http.MethodGet, "/sandbox/ledger?limit=10000")
 	defer func() { _ = resp.Body.Close() }()
 	var all []entry
 	for lines := json.NewDecoder(resp.Body); ; {
@@ -206,7 +198,7 @@ func (s *shop) ledger(t *testing.T, o *db.Order) []entry {
 		} else if err != nil {
 			t.Fatal(err)
 		}
-		if e.Metadata["order"] == (&db.Charge{OrderRef: o.Ref()}).Reference() {
+		if e.Metadata["order"] == o.Ref().Reference() {
 			all = append(all, e)
 		}
 	}
@@ -221,7 +213,13 @@ func (s *shop) release(t *testing.T, o *db.Order) {
 // control has the sandbox do something.
 func (s *shop) control(t *testing.T, path string) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://sandbox"+path, nil)
+	s.askBank(t, http.MethodPost, path).Body.Close()
+}
+
+// askBank asks the sandbox for something of its own; the caller closes the answer.
+func (s *shop) askBank(t *testing.T, method, path string) *http.Response {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, "http://sandbox"+path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -230,7 +228,7 @@ func (s *shop) control(t *testing.T, path string) {
 	if err != nil || resp.StatusCode != http.StatusOK {
 		t.Fatal(resp, err)
 	}
-	resp.Body.Close()
+	return resp
 }
 
 // wantsMoney holds an order against the provider's books.
