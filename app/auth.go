@@ -17,7 +17,7 @@ const (
 	// credentialAge is how long an answer of the database about a token is believed: a revocation holds after
 	// this time. Revoked devices are heard of by themselves.
 	credentialAge       = time.Second
-	deviceCredentialAge = time.Minute
+	deviceCredentialAge = 5 * time.Minute
 	// credentialsKept bounds those answers: a device for each store of the largest chain.
 	credentialsKept = 1 << 15
 )

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // Decision makes of an order what is to become of it, through its moves, or refuses with an error
@@ -80,21 +81,25 @@ func (o *Orders) change(ctx context.Context, tx pgx.Tx, group []*Change) ([]*cha
 	for i, c := range group {
 		work[i] = &changing{Change: c}
 	}
-	if err := replayCommands(ctx, tx, work); err != nil {
-		return nil, err
-	}
-	if err := o.lockOrders(ctx, tx, work); err != nil {
+	if err := o.read(ctx, tx, work); err != nil {
 		return nil, err
 	}
 	for _, c := range work {
 		c.decide()
 	}
-	for _, write := range []func(context.Context, pgx.Tx, []*changing) error{o.writeMoves, writePayments, freeSlots, recordCommands, o.consequences} {
-		if err := write(ctx, tx, work); err != nil {
+	batch := new(pgx.Batch)
+	o.queueMoves(batch, work)
+	queuePayments(batch, work)
+	queueLedger(batch, work)
+	queueRefunds(batch, work)
+	queueFreedSlots(batch, work)
+	queueCommands(batch, work)
+	if batch.Len() > 0 {
+		if err := tx.SendBatch(ctx, batch).Close(); err != nil {
 			return nil, err
 		}
 	}
-	return work, nil
+	return work, o.consequences(ctx, tx, work)
 }
 
 func (c *changing) decide() {
@@ -113,26 +118,19 @@ func (c *changing) decide() {
 	}
 }
 
-// lockOrders fills in the orders as they are. The lock comes first: a statement that waits for a lock
-// sees the new row, but its subqueries still see the history of before. Of an order that the hub remembers
-// at the version that was locked, nothing more is read.
-func (o *Orders) lockOrders(ctx context.Context, tx pgx.Tx, work []*changing) error {
+// read fills in the commands that were answered before, and the orders as they are. The lock comes first: a
+// statement that waits for a lock sees the new row, but its subqueries still see the history of before. Of an order
+// that the hub remembers at the version that was locked, nothing more is read.
+func (o *Orders) read(ctx context.Context, tx pgx.Tx, work []*changing) error {
 	refs := make([]OrderRef, len(work))
 	for i, c := range work {
 		refs[i] = c.Ref
 	}
-	stores, ids := columnsOf(refs)
-	rows, err := tx.Query(ctx, `
-    select o.store_id, o.id, o.version, o.slot_starts_at, o.seen_at is not null
-    from unnest($1::int4[], $2::uuid[]) as want (store_id, id)
-    join orders o on o.store_id = want.store_id and o.id = want.id
-    order by o.store_id, o.id
-    for no key update of o`, stores, ids)
-	if err != nil {
-		return err
-	}
-	locked, err := pgx.CollectRows(rows, pgx.RowToStructByPos[lockedOrder])
-	if err != nil {
+	var locked []lockedOrder
+	batch := new(pgx.Batch)
+	queueReplays(batch, work)
+	queueLocks(batch, refs, &locked)
+	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
 		return err
 	}
 	found, err := o.ordersLocked(ctx, tx, locked)
@@ -143,6 +141,20 @@ func (o *Orders) lockOrders(ctx context.Context, tx pgx.Tx, work []*changing) er
 		}
 	}
 	return err
+}
+
+// queueLocks locks the orders in key order.
+func queueLocks(batch *pgx.Batch, refs []OrderRef, locked *[]lockedOrder) {
+	stores, ids := columnsOf(refs)
+	batch.Queue(`
+    select o.store_id, o.id, o.version, o.slot_starts_at, o.seen_at is not null
+    from unnest($1::int4[], $2::uuid[]) as want (store_id, id)
+    join orders o on o.store_id = want.store_id and o.id = want.id
+    order by o.store_id, o.id
+    for no key update of o`, stores, ids).Query(func(rows pgx.Rows) (err error) {
+		*locked, err = pgx.CollectRows(rows, pgx.RowToStructByPos[lockedOrder])
+		return err
+	})
 }
 
 // lockedOrder is what may change of an order without a new version, and the version.
@@ -175,9 +187,9 @@ func (o *Orders) ordersLocked(ctx context.Context, tx pgx.Tx, locked []lockedOrd
 	return found, err
 }
 
-// writeMoves is the guarded update: it takes an order only from the very version and status that the
+// queueMoves is the guarded update: it takes an order only from the very version and status that the
 // decision saw, and appends each new version to the history.
-func (o *Orders) writeMoves(ctx context.Context, tx pgx.Tx, work []*changing) error {
+func (o *Orders) queueMoves(batch *pgx.Batch, work []*changing) {
 	var orders moveRows
 	var steps stepRows
 	for _, c := range work {
@@ -187,9 +199,8 @@ func (o *Orders) writeMoves(ctx context.Context, tx pgx.Tx, work []*changing) er
 		}
 	}
 	if len(orders.ids) == 0 {
-		return nil
+		return
 	}
-	batch := new(pgx.Batch)
 	batch.Queue(`
     update orders o
     set status = v.status, version = v.version, payment_status = v.payment_status, attempt = v.attempt,
@@ -200,14 +211,13 @@ func (o *Orders) writeMoves(ctx context.Context, tx pgx.Tx, work []*changing) er
          as v (store_id, id, was, was_version, status, version, payment_status, attempt, captured, refunded, failure, holder, updated_at)
     where o.store_id = v.store_id and o.id = v.id and o.status = v.was and o.version = v.was_version`,
 		orders.stores, orders.ids, orders.was, orders.wasVersions, orders.statuses, orders.versions, orders.payments, orders.attempts,
-		orders.captured, orders.refunded, orders.failures, orders.holders, orders.updated)
+		orders.captured, orders.refunded, orders.failures, orders.holders, orders.updated).Exec(func(tag pgconn.CommandTag) error {
+		if int(tag.RowsAffected()) != len(orders.ids) {
+			return fmt.Errorf("%d of %d locked orders moved: %w", tag.RowsAffected(), len(orders.ids), ErrRace)
+		}
+		return nil
+	})
 	steps.queue(batch, o.hub.origin)
-	sent := tx.SendBatch(ctx, batch)
-	tag, err := sent.Exec()
-	if err == nil && int(tag.RowsAffected()) != len(orders.ids) {
-		err = fmt.Errorf("%d of %d locked orders moved: %w", tag.RowsAffected(), len(orders.ids), ErrRace)
-	}
-	return errors.Join(err, sent.Close())
 }
 
 type moveRows struct {
@@ -258,8 +268,8 @@ func (r *stepRows) queue(batch *pgx.Batch, origin int32) {
 		r.stores, r.ids, r.versions, r.statuses, r.payments, r.by, r.reason, r.at, origin)
 }
 
-// freeSlots gives back the places of orders that will not be made.
-func freeSlots(ctx context.Context, tx pgx.Tx, work []*changing) error {
+// queueFreedSlots gives back the places of orders that will not be made.
+func queueFreedSlots(batch *pgx.Batch, work []*changing) {
 	var stores []int32
 	var starts []time.Time
 	for _, c := range work {
@@ -268,9 +278,9 @@ func freeSlots(ctx context.Context, tx pgx.Tx, work []*changing) error {
 		}
 	}
 	if stores == nil {
-		return nil
+		return
 	}
-	_, err := tx.Exec(ctx, `
+	batch.Queue(`
     with freed as (
         select store_id, starts_at, count(*) as places
         from unnest($1::int4[], $2::timestamptz[]) as v (store_id, starts_at)
@@ -287,7 +297,6 @@ func freeSlots(ctx context.Context, tx pgx.Tx, work []*changing) error {
     from locked
     join freed using (store_id, starts_at)
     where s.store_id = locked.store_id and s.starts_at = locked.starts_at`, stores, starts)
-	return err
 }
 
 // consequences puts into the outbox what follows from each move.

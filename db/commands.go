@@ -1,12 +1,12 @@
 package db
 
 import (
-	"context"
 	"fmt"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // Command is one tap on a board, made online or offline.
@@ -162,8 +162,8 @@ func (c *Command) takePayment(o *Order, now time.Time) CommandResult {
 	return applied
 }
 
-// replayCommands finds the commands that were answered before.
-func replayCommands(ctx context.Context, tx pgx.Tx, work []*changing) error {
+// queueReplays finds the commands that were answered before.
+func queueReplays(batch *pgx.Batch, work []*changing) {
 	var stores []int32
 	var ids []uuid.UUID
 	for _, c := range work {
@@ -172,21 +172,20 @@ func replayCommands(ctx context.Context, tx pgx.Tx, work []*changing) error {
 		}
 	}
 	if ids == nil {
-		return nil
+		return
 	}
-	answers, err := answeredCommands(ctx, tx, stores, ids)
-	if err != nil {
+	batch.Queue(readAnswers, stores, ids).Query(func(rows pgx.Rows) error {
+		answers, err := collectAnswers(rows)
+		for _, c := range work {
+			if c.Command == nil {
+				continue
+			}
+			if answer, ok := answers[OrderRef{c.Ref.StoreID, c.Command.ID}]; ok {
+				c.replay, c.result = true, answer.to(c.Command)
+			}
+		}
 		return err
-	}
-	for _, c := range work {
-		if c.Command == nil {
-			continue
-		}
-		if answer, ok := answers[OrderRef{c.Ref.StoreID, c.Command.ID}]; ok {
-			c.replay, c.result = true, answer.to(c.Command)
-		}
-	}
-	return nil
+	})
 }
 
 type answeredCommand struct {
@@ -204,28 +203,23 @@ func (a answeredCommand) to(again *Command) CommandResult {
 	return a.CommandResult
 }
 
-func answeredCommands(ctx context.Context, tx pgx.Tx, stores []int32, ids []uuid.UUID) (map[OrderRef]answeredCommand, error) {
-	rows, err := tx.Query(ctx, `
+const readAnswers = `
     select c.store_id, c.id, c.content_hash, c.result, coalesce(c.reason, ''), coalesce(c.holder, '')
     from unnest($1::int4[], $2::uuid[]) as want (store_id, id)
-    join commands c on c.store_id = want.store_id and c.id = want.id`, stores, ids)
-	if err != nil {
-		return nil, err
-	}
+    join commands c on c.store_id = want.store_id and c.id = want.id`
+
+func collectAnswers(rows pgx.Rows) (map[OrderRef]answeredCommand, error) {
 	found, err := pgx.CollectRows(rows, pgx.RowToStructByPos[answeredCommand])
-	if err != nil {
-		return nil, err
-	}
 	answers := make(map[OrderRef]answeredCommand, len(found))
 	for _, a := range found {
 		answers[OrderRef{a.StoreID, a.ID}] = a
 	}
-	return answers, nil
+	return answers, err
 }
 
-// recordCommands keeps every first result, in key order. Another process that answered the same id in
+// queueCommands keeps every first result, in key order. Another process that answered the same id in
 // between makes the whole group look again.
-func recordCommands(ctx context.Context, tx pgx.Tx, work []*changing) error {
+func queueCommands(batch *pgx.Batch, work []*changing) {
 	rows := new(commandRows)
 	var seenStores []int32
 	var seen []uuid.UUID
@@ -239,16 +233,13 @@ func recordCommands(ctx context.Context, tx pgx.Tx, work []*changing) error {
 		}
 	}
 	if seen != nil {
-		_, err := tx.Exec(ctx, `
+		batch.Queue(`
     update orders o
     set seen_at = now()
     from unnest($1::int4[], $2::uuid[]) as v (store_id, id)
     where o.store_id = v.store_id and o.id = v.id`, seenStores, seen)
-		if err != nil {
-			return err
-		}
 	}
-	return rows.insert(ctx, tx)
+	rows.queue(batch)
 }
 
 type commandRows struct {
@@ -273,20 +264,21 @@ func (r *commandRows) add(storeID int32, c *Command, result CommandResult) {
 	r.results, r.reasons, r.holders = append(r.results, result.Result), append(r.reasons, result.Reason), append(r.holders, result.Holder)
 }
 
-func (r *commandRows) insert(ctx context.Context, tx pgx.Tx) error {
+func (r *commandRows) queue(batch *pgx.Batch) {
 	if len(r.ids) == 0 {
-		return nil
+		return
 	}
-	tag, err := tx.Exec(ctx, `
+	batch.Queue(`
     insert into commands (store_id, id, by, device_seq, type, content_hash, order_id, result, reason, holder, occurred_at)
     select store_id, id, by, device_seq, type, content_hash, order_id, result, nullif(reason, ''), nullif(holder, ''), occurred_at
     from unnest($1::int4[], $2::uuid[], $3::text[], $4::int8[], $5::text[], $6::bytea[], $7::uuid[], $8::text[], $9::text[], $10::text[], $11::timestamptz[])
          as v (store_id, id, by, device_seq, type, content_hash, order_id, result, reason, holder, occurred_at)
     order by store_id, id
     on conflict do nothing`,
-		r.stores, r.ids, r.by, r.seqs, r.types, r.hashes, r.orders, r.results, r.reasons, r.holders, r.occurred)
-	if err == nil && int(tag.RowsAffected()) != len(r.ids) {
-		err = fmt.Errorf("a command was answered elsewhere: %w", ErrRace)
-	}
-	return err
+		r.stores, r.ids, r.by, r.seqs, r.types, r.hashes, r.orders, r.results, r.reasons, r.holders, r.occurred).Exec(func(tag pgconn.CommandTag) error {
+		if int(tag.RowsAffected()) != len(r.ids) {
+			return fmt.Errorf("a command was answered elsewhere: %w", ErrRace)
+		}
+		return nil
+	})
 }

@@ -43,7 +43,7 @@ func ClaimNotification(ctx context.Context, pool *pgxpool.Pool, n Notification) 
 		_, err := tx.Exec(ctx, `
     insert into notifications (store_id, subject, kind, channel, status)
     values ($1, $2, $3, $4, 'sending')
-    on conflict (store_id, subject, kind, channel) do update set status = 'sending', claimed_at = now()`,
+    on conflict (subject, store_id, kind, channel) do update set status = 'sending', claimed_at = now()`,
 			n.StoreID, n.Subject, n.Kind, n.Channel)
 		return err
 	})
@@ -96,7 +96,7 @@ func (n Notification) suppress(ctx context.Context, tx pgx.Tx, why string) error
 	tag, err := tx.Exec(ctx, `
     insert into notifications (store_id, subject, kind, channel, status)
     values ($1, $2, $3, $4, 'suppressed')
-    on conflict (store_id, subject, kind, channel) do update set status = 'suppressed' where notifications.status = 'failed'`,
+    on conflict (subject, store_id, kind, channel) do update set status = 'suppressed' where notifications.status = 'failed'`,
 		n.StoreID, n.Subject, n.Kind, n.Channel)
 	if err != nil || tag.RowsAffected() == 0 {
 		return err

@@ -56,6 +56,29 @@ func uuidAt(at time.Time) string {
 	return hex[:8] + "-" + hex[8:] + "-0000-0000-000000000000"
 }
 
+// TestNobodyStudiesSnapshots holds for the months to come as well: to sort a sample of them takes a second and a half.
+func TestNobodyStudiesSnapshots(t *testing.T) {
+	t.Parallel()
+	inTransaction(t, func(tx pgx.Tx) {
+		if _, err := tx.Exec(t.Context(), `select ensure_partitions('2031-10-31T23:30:00Z', 2)`); err != nil {
+			t.Fatal(err)
+		}
+		columns := texts(t, tx, `
+    select a.attrelid::regclass || '.' || a.attname || ': ' || a.attstattarget
+    from pg_attribute a
+    where (a.attrelid = 'orders'::regclass or a.attrelid in (select inhrelid from pg_inherits where inhparent = 'orders'::regclass))
+      and a.atttypid = 'jsonb'::regtype`)
+		for _, column := range columns {
+			if !strings.HasSuffix(column, ": 0") {
+				t.Errorf("statistics are kept of %s", column)
+			}
+		}
+		if len(columns) < 12 {
+			t.Errorf("only %v are JSON", columns)
+		}
+	})
+}
+
 // TestPartitionsFollowOneAnother goes over the end of a year, in a session far from UTC, and twice.
 func TestPartitionsFollowOneAnother(t *testing.T) {
 	t.Parallel()

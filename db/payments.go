@@ -88,9 +88,8 @@ func (r *paymentRows) queueUpdate(batch *pgx.Batch) {
 		r.stores, r.ids, r.attempts, r.statuses, r.failures, r.refs, r.at, r.words)
 }
 
-// writePayments adds the attempts that a change began and carries over what became of the others, with what that means
-// for the ledger and for refunds.
-func writePayments(ctx context.Context, tx pgx.Tx, work []*changing) error {
+// queuePayments adds the attempts that changes began and carries over what became of the others.
+func queuePayments(batch *pgx.Batch, work []*changing) {
 	var begun, changed paymentRows
 	for _, c := range work {
 		switch {
@@ -101,16 +100,12 @@ func writePayments(ctx context.Context, tx pgx.Tx, work []*changing) error {
 			changed.add(c.after)
 		}
 	}
-	batch := new(pgx.Batch)
 	if len(begun.ids) > 0 {
 		begun.queueInsert(batch)
 	}
 	if len(changed.ids) > 0 {
 		changed.queueUpdate(batch)
 	}
-	queueLedger(batch, work)
-	queueRefunds(batch, work)
-	return tx.SendBatch(ctx, batch).Close()
 }
 
 const chargeColumns = `

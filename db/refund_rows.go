@@ -75,7 +75,7 @@ func queueRefunds(batch *pgx.Batch, work []*changing) {
     from unnest($1::int4[], $2::uuid[], $3::int4[], $4::int8[], $5::int8[], $6::int8[], $7::int8[], $8::text[], $9::text[],
                 $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::int4[], $16::timestamptz[], $17::timestamptz[])
          as v (store_id, order_id, n, amount, sales, tax, tip, lines, method, reason, by, status, failure, provider_ref, tries, created_at, updated_at)
-    on conflict (store_id, order_id, n) do update
+    on conflict (order_id, store_id, n) do update
     set method = excluded.method, status = excluded.status, failure = excluded.failure, provider_ref = excluded.provider_ref,
         tries = excluded.tries, updated_at = excluded.updated_at
     where r.status <> 'done'`,

@@ -13,7 +13,11 @@ import (
 func (o *Orders) commandStore(ctx context.Context, storeID int32, c *Command, menu *Menu) (CommandResult, error) {
 	var result CommandResult
 	err := o.inTx(ctx, func(tx pgx.Tx) error {
-		answers, err := answeredCommands(ctx, tx, []int32{storeID}, []uuid.UUID{c.ID})
+		rows, err := tx.Query(ctx, readAnswers, []int32{storeID}, []uuid.UUID{c.ID})
+		if err != nil {
+			return err
+		}
+		answers, err := collectAnswers(rows)
 		if err != nil {
 			return err
 		}
@@ -24,9 +28,10 @@ func (o *Orders) commandStore(ctx context.Context, storeID int32, c *Command, me
 		if result, err = c.applyToStore(ctx, tx, storeID, menu); err != nil {
 			return err
 		}
-		rows := new(commandRows)
-		rows.add(storeID, c, result)
-		return rows.insert(ctx, tx)
+		batch, first := new(pgx.Batch), new(commandRows)
+		first.add(storeID, c, result)
+		first.queue(batch)
+		return tx.SendBatch(ctx, batch).Close()
 	})
 	return result, err
 }
