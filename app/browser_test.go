@@ -207,7 +207,8 @@ func eval[T any](p *tab, expression string) T {
 }
 
 // pageHelp is what expressions may use. find is the first element of a selector that can be seen and says
-// the words; spot is where to press it, if nothing lies over it and it can be pressed.
+// the words; spot is where to press it, if nothing lies over it and it can be pressed; missed tells whether what was
+// pressed is something else, which had moved there meanwhile.
 const pageHelp = `(() => {
 const say = (e) => (e.innerText || e.getAttribute('aria-label') || '').replace(/\s+/g, ' ').trim();
 const seen = (e) => e.checkVisibility({ visibilityProperty: true });
@@ -219,9 +220,14 @@ const spot = (css, words) => {
   e.scrollIntoView({ block: 'center', inline: 'center', behavior: 'instant' });
   const box = e.getBoundingClientRect();
   const at = [box.left + box.width / 2, box.top + box.height / 2];
-  const top = document.elementFromPoint(...at);
-  return e === top || e.contains(top) || top?.closest('label')?.control === e ? at : null;
+  if (!within(e, document.elementFromPoint(...at))) return null;
+  if (!window.aimed) addEventListener('pointerdown', (press) => { window.hit = within(window.aimed, press.target); }, true);
+  window.aimed = e;
+  window.hit = true; // until something else is
+  return at;
 };
+const within = (e, other) => e === other || e.contains(other) || other?.closest('label')?.control === e;
+const missed = () => window.hit === false; // a new page knows of nothing
 return (%s);
 })()`
 
@@ -282,17 +288,25 @@ func (p *tab) text(css string) string {
 func (p *tab) tap(css string, words ...string) {
 	p.t.Helper()
 	place := js("spot", css, strings.Join(words, " "))
-	var at []float64
-	p.becomes(fmt.Sprintf("%s %v can be pressed", css, words), func() (bool, error) {
-		before := at
-		var err error
-		at, err = evalNow[[]float64](p, place)
-		return err == nil && at != nil && slices.Equal(before, at), err
-	})
-	ctx, cancel := context.WithTimeout(p.ctx, patience)
-	defer cancel()
-	p.do(chromedp.Do(ctx, chromedp.MouseClickXY(at[0], at[1])))
+	for range tapTries {
+		var at []float64
+		p.becomes(fmt.Sprintf("%s %v can be pressed", css, words), func() (bool, error) {
+			before := at
+			var err error
+			at, err = evalNow[[]float64](p, place)
+			return err == nil && at != nil && slices.Equal(before, at), err
+		})
+		ctx, cancel := context.WithTimeout(p.ctx, patience)
+		p.do(chromedp.Do(ctx, chromedp.MouseClickXY(at[0], at[1])))
+		cancel()
+		if missed, err := evalNow[bool](p, "missed()"); err != nil || !missed {
+			return
+		}
+	}
 }
+
+// tapTries bounds the presses that a moving page made miss.
+const tapTries = 5
 
 // fill types into a field in place of what it holds.
 func (p *tab) fill(css, words string) {

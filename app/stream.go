@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/coder/websocket"
@@ -76,12 +77,16 @@ func openEvents(c echo.Context, doors *doors) (stream, error) {
 	return s, nil
 }
 
+var messages = sync.Pool{New: func() any { return new([]byte) }}
+
 func (s *events) send(id string, data []byte) error {
 	size := len("data: ") + len(data) + len("\n\n")
 	if id != "" {
 		size += len("id: ") + len(id) + len("\n")
 	}
-	message := make([]byte, 0, size+16)
+	buffer := messages.Get().(*[]byte)
+	defer messages.Put(buffer)
+	message := slices.Grow((*buffer)[:0], size+16)
 	if s.chunked {
 		message = append(strconv.AppendInt(message, int64(size), 16), "\r\n"...)
 	}
@@ -92,6 +97,7 @@ func (s *events) send(id string, data []byte) error {
 	if s.chunked {
 		message = append(message, "\r\n"...)
 	}
+	*buffer = message
 	return s.write(message)
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -27,27 +28,23 @@ type Pages struct {
 	Deep   float64 `json:"deep_ms"`
 }
 
-// past compares an empty past with a long one, and a page deep in it with the first.
-func (b *bench) past(ctx context.Context) error {
+// past compares a shop with a long past and one without, turn by turn, and a page deep in the past with the first.
+func (b *bench) past(ctx context.Context) (err error) {
 	if b.PastOrders == 0 {
 		return nil
 	}
-	if err := b.calmAndWarm(ctx); err != nil {
-		return err
-	}
-	before, err := b.several(ctx, "whole orders, no past")
-	if err != nil {
-		return err
-	}
+	old := b.shop
 	for left := b.PastOrders; left > 0; left -= seedBite {
-		if err := b.shop.seed(ctx, "", "--stores", strconv.Itoa(b.Stores), "--orders", strconv.Itoa(min(left, seedBite))); err != nil {
+		if err := old.seed(ctx, "", "--stores", strconv.Itoa(b.Stores), "--orders", strconv.Itoa(min(left, seedBite))); err != nil {
 			return err
 		}
 	}
-	if err := b.calmAndWarm(ctx); err != nil {
+	young, err := openServer(ctx, b.Server, b.Stores)
+	if err != nil {
 		return err
 	}
-	after, err := b.several(ctx, "whole orders, a long past")
+	defer func() { err = errors.Join(err, young.close()) }()
+	before, after, err := b.compareShops(ctx, young, old)
 	if err != nil {
 		return err
 	}
@@ -58,20 +55,35 @@ func (b *bench) past(ctx context.Context) error {
 	return b.deepPages(ctx)
 }
 
+// compareShops finds the most whole orders that two shops can do, both calm and warm.
+func (b *bench) compareShops(ctx context.Context, young, old *server) (before, after float64, err error) {
+	defer func() { b.shop = old }()
+	var without, with []*Report
+	for turn := range 1 + pairs {
+		for _, of := range []struct {
+			shop *server
+			name string
+			all  *[]*Report
+		}{{young, "whole orders, no past", &without}, {old, "whole orders, a long past", &with}} {
+			b.shop = of.shop
+			if turn == 0 {
+				if err := b.calmAndWarm(ctx); err != nil {
+					return 0, 0, err
+				}
+				continue
+			}
+			r, err := b.closed(ctx, of.name, "lifecycle")
+			if err != nil {
+				return 0, 0, err
+			}
+			*of.all = append(*of.all, r)
+		}
+	}
+	return median(without, perSecond), median(with, perSecond), nil
+}
+
 // seedBite is how many past orders are seeded at once, so that no step takes longer than it may.
 const seedBite = 1_000_000
-
-func (b *bench) several(ctx context.Context, name string) (float64, error) {
-	var all []*Report
-	for range pairs {
-		r, err := b.closed(ctx, name, "lifecycle")
-		if err != nil {
-			return 0, err
-		}
-		all = append(all, r)
-	}
-	return median(all, perSecond), nil
-}
 
 // calmAndWarm is the same beginning for what is compared: after a checkpoint every page is logged whole once.
 func (b *bench) calmAndWarm(ctx context.Context) error {
