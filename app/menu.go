@@ -2,7 +2,6 @@ package main
 
 import (
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -25,11 +24,13 @@ func (a *API) getMenu(c echo.Context) error {
 	return answerMenu(c, menu)
 }
 
+// revalidate lets everybody keep an answer who asks each time whether it still holds.
+var revalidate = []string{"no-cache"}
+
 func answerMenu(c echo.Context, menu *db.RenderedMenu) error {
 	header := c.Response().Header()
-	header.Set("ETag", menu.ETag)
-	header.Set(echo.HeaderCacheControl, "no-cache")
-	if matchesTag(c.Request().Header.Values("If-None-Match"), menu.ETag, "W/"+menu.ETag) {
+	header[echo.HeaderCacheControl] = revalidate
+	if unchanged(c, menu.ETag) {
 		return c.NoContent(http.StatusNotModified)
 	}
 	header.Set(echo.HeaderContentLength, strconv.Itoa(len(menu.Body))) // else it goes out in chunks
@@ -86,19 +87,25 @@ func ifMatches(given []string, tag string) error {
 	switch {
 	case len(given) == 0:
 		return problem("precondition_required", "send the ETag that you have seen in If-Match")
-	case !matchesTag(given, tag):
+	case !matchesTag(given, tag, false):
 		return problem("precondition_failed", "read it again, and send the new ETag in If-Match")
 	}
 	return nil
 }
 
-// matchesTag tells whether a list of entity tags names one of these. Ours are strong, but on its way to us
-// an If-None-Match may have been weakened: there W/ and the tag will do too. In If-Match it must not.
-func matchesTag(headers []string, tags ...string) bool {
+// unchanged says which tag an answer has, and tells whether the caller has that answer already.
+func unchanged(c echo.Context, tag string) bool {
+	c.Response().Header()["Etag"] = []string{tag} // as a header map spells it
+	return matchesTag(c.Request().Header["If-None-Match"], tag, true)
+}
+
+// matchesTag tells whether a list of entity tags names this one. Ours are strong, but on its way to us an If-None-Match
+// may have been weakened: there W/ and the tag will do too. In If-Match it must not.
+func matchesTag(headers []string, tag string, weakened bool) bool {
 	for _, header := range headers {
 		for given := range strings.SplitSeq(header, ",") {
 			given = strings.TrimSpace(given)
-			if given == "*" || slices.Contains(tags, given) {
+			if given == "*" || given == tag || weakened && strings.TrimPrefix(given, "W/") == tag {
 				return true
 			}
 		}

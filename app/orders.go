@@ -35,9 +35,7 @@ func (a *API) getOrder(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	tag := orderTag(order.Version)
-	c.Response().Header().Set("ETag", tag)
-	if matchesTag(c.Request().Header.Values("If-None-Match"), tag, "W/"+tag) {
+	if unchanged(c, orderTag(order.Version)) {
 		return c.NoContent(http.StatusNotModified)
 	}
 	return c.JSONBlob(http.StatusOK, order.JSON())
