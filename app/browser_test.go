@@ -302,7 +302,9 @@ func (p *tab) tap(css string, words ...string) {
 		if missed, err := evalNow[bool](p, "missed()"); err != nil || !missed {
 			return
 		}
+		p.t.Logf("%s %v had moved when it was pressed", css, words)
 	}
+	p.t.Fatalf("%s %v moves away each time it is pressed", css, words)
 }
 
 // tapTries bounds the presses that a moving page made miss.

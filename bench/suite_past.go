@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -55,19 +56,23 @@ func (b *bench) past(ctx context.Context) (err error) {
 	return b.deepPages(ctx)
 }
 
-// compareShops finds the most whole orders that two shops can do, both calm and warm.
+// compareShops finds the most whole orders that two shops can do, both calm, started anew and warm.
 func (b *bench) compareShops(ctx context.Context, young, old *server) (before, after float64, err error) {
 	defer func() { b.shop = old }()
 	var without, with []*Report
+	type side struct {
+		shop *server
+		name string
+		all  *[]*Report
+	}
+	sides := []side{{young, "whole orders, no past", &without}, {old, "whole orders, a long past", &with}}
 	for turn := range 1 + pairs {
-		for _, of := range []struct {
-			shop *server
-			name string
-			all  *[]*Report
-		}{{young, "whole orders, no past", &without}, {old, "whole orders, a long past", &with}} {
+		slices.Reverse(sides)
+		for _, of := range sides {
 			b.shop = of.shop
 			if turn == 0 {
-				if err := b.calmAndWarm(ctx); err != nil {
+				err = errors.Join(b.calm(ctx), b.fresh(ctx))
+				if err != nil {
 					return 0, 0, err
 				}
 				continue
@@ -84,14 +89,6 @@ func (b *bench) compareShops(ctx context.Context, young, old *server) (before, a
 
 // seedBite is how many past orders are seeded at once, so that no step takes longer than it may.
 const seedBite = 1_000_000
-
-// calmAndWarm is the same beginning for what is compared: after a checkpoint every page is logged whole once.
-func (b *bench) calmAndWarm(ctx context.Context) error {
-	if err := b.calm(ctx); err != nil {
-		return err
-	}
-	return b.usual(ctx)
-}
 
 // calm lets the database put away what it was given: the vacuums that would come by themselves in the middle of a
 // run, and its checkpoint.

@@ -176,6 +176,9 @@ func queueReplays(batch *pgx.Batch, work []*changing) {
 	}
 	batch.Queue(readAnswers, stores, ids).Query(func(rows pgx.Rows) error {
 		answers, err := collectAnswers(rows)
+		if err != nil {
+			return err
+		}
 		for _, c := range work {
 			if c.Command == nil {
 				continue
@@ -184,7 +187,7 @@ func queueReplays(batch *pgx.Batch, work []*changing) {
 				c.replay, c.result = true, answer.to(c.Command)
 			}
 		}
-		return err
+		return nil
 	})
 }
 

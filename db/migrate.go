@@ -70,7 +70,8 @@ func migrateOwn(ctx context.Context, config *pgx.ConnConfig) (err error) {
 	if current > newest {
 		return fmt.Errorf("the database was migrated by a newer Frenchpress (schema %d, this program knows %d); start that one", current, newest)
 	}
-	if _, err := provider.Up(ctx); err != nil {
+	// Another process may be serving: what it holds and what a migration holds may be in each other's way.
+	if _, err := repeated(func() ([]*goose.MigrationResult, error) { return provider.Up(ctx) }); err != nil {
 		return fmt.Errorf("migrating: %w", err)
 	}
 	return nil

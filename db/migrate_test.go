@@ -3,12 +3,17 @@ package db_test
 import (
 	"context"
 	"errors"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/pressly/goose/v3"
 	"golang.org/x/sync/errgroup"
 
 	"frenchpress/db"
@@ -83,5 +88,56 @@ func TestMigrateLetsGoAfterAFailure(t *testing.T) {
 	}
 	if err := db.Migrate(t.Context(), pool, noMore); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestMigrateBesideALiveProcess takes the locks that changes, placings and jobs take, in their order, while the schema
+// changes under them.
+func TestMigrateBesideALiveProcess(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.Database(t)
+	database := stdlib.OpenDBFromPool(pool)
+	defer database.Close()
+	schema, err := goose.NewProvider(goose.DialectPostgres, database, os.DirFS("migrations"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := schema.DownTo(t.Context(), 6); err != nil {
+		t.Fatal(err)
+	}
+	var live errgroup.Group
+	done, stop := context.WithCancel(t.Context())
+	var worked atomic.Int32
+	for _, locks := range [][]string{
+		{"commands in access share", "orders in row exclusive", "order_history in row exclusive", "payments in row exclusive", "ledger in row exclusive", "commands in row exclusive"},
+		{"orders in row exclusive", "order_history in row exclusive", "payments in row exclusive"},
+		{"payments in row exclusive", "orders in access share"},
+		{"notifications in row exclusive", "notification_log in row exclusive"},
+	} {
+		live.Go(func() error {
+			for done.Err() == nil {
+				err := pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error {
+					for _, lock := range locks {
+						if _, err := tx.Exec(t.Context(), "lock table "+lock+" mode"); err != nil {
+							return err
+						}
+						time.Sleep(time.Millisecond)
+					}
+					return nil
+				})
+				var lost *pgconn.PgError
+				if err != nil && (!errors.As(err, &lost) || lost.Code != "40P01") {
+					return err
+				}
+				worked.Add(1)
+			}
+			return nil
+		})
+	}
+	time.Sleep(20 * time.Millisecond)
+	err = db.Migrate(t.Context(), pool, func(context.Context, *pgxpool.Pool) error { return nil })
+	stop()
+	if failed := live.Wait(); err != nil || failed != nil || worked.Load() == 0 {
+		t.Errorf("migrated: %v; %d transactions beside it: %v", err, worked.Load(), failed)
 	}
 }

@@ -13,11 +13,13 @@ const (
 	// revokedEvery is how often revocations are looked for: one small query for all streams of this
 	// process, instead of one per stream.
 	revokedEvery = time.Second
-	// revokedOverlap is how far back a look goes: rows are stamped before they are committed.
-	revokedOverlap = 10 * time.Second
+	// revokedOverlap is how far back a look goes: rows are stamped before they are committed, by no more than a
+	// statement may take.
+	revokedOverlap = time.Minute
 	// revokedPatience bounds a look: the next one may find a connection that works.
 	revokedPatience = 2 * time.Second
-	// revokedKept is how long a revocation is remembered, far longer than a stream goes unchecked.
+	// revokedKept is how long a revocation is remembered, far longer than a stream goes unchecked or a credential is
+	// believed.
 	revokedKept = 10 * time.Minute
 )
 

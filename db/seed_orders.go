@@ -85,7 +85,7 @@ func seedOrders(ctx context.Context, pool *pgxpool.Pool, snapshot *Snapshot, fro
         from (select i, $1::timestamptz + i * $2::interval as at from generate_series(0, $3::int - 1) i) as t
         join (select store_id, row_number() over (order by store_id) - 1 as place from stores) as s
             on s.place = t.i % (select count(*) from stores)
-        order by s.store_id, id
+        order by id
     ), placed as (
         insert into orders (store_id, id, number, status, version, fulfilment, snapshot, total, payment_method, payment_status,
                             attempt, captured, updated_at)

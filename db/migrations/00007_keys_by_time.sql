@@ -1,5 +1,9 @@
 -- +goose Up
 
+-- All at once and in the order in which a change takes them: a process that goes on working meanwhile waits, and neither
+-- side has what the other waits for.
+lock table commands, orders, order_history, payments, ledger, refunds, notifications, notification_log in access exclusive mode;
+
 -- What belongs to an order is found by the order first: ids are made in the order of time, so that what is written now goes
 -- to the end of each index, into leaves that are in memory. With the store first every order of a large chain touched another
 -- leaf of each, had it read, and had it written whole into the log after each checkpoint.
@@ -52,6 +56,7 @@ $$;
 -- +goose StatementEnd
 
 -- +goose Down
+lock table commands, orders, order_history, payments, ledger, refunds, notifications, notification_log in access exclusive mode;
 alter table orders alter snapshot set statistics -1, alter contact set statistics -1;
 alter table payments add foreign key (store_id, order_id) references orders (store_id, id);
 alter table order_history drop constraint order_history_pkey, add primary key (store_id, order_id, version);
