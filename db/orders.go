@@ -1,6 +1,7 @@
 package db
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,16 +42,22 @@ const groupPace = 30 * time.Millisecond
 // be turned away.
 const settlingWaiting = 64 * groupMax
 
+// advancingMax is three times what a group of placings holds, for an order that is placed once is moved three times at
+// the board. With equal groups, when nothing keeps up any more, as many orders are placed as steps are taken: the shop
+// would take three times as many orders as it finishes.
+const advancingMax = 3 * groupMax
+
 // NewOrders opens the write path. The pace of its groups is its own.
 func NewOrders(pool *pgxpool.Pool, hub *Hub, outbox Outbox, size GroupSize) *Orders {
 	o := &Orders{pool: pool, hub: hub, outbox: outbox}
 	size.Pace = groupPace
 	byOrder := func(c *Change) OrderRef { return c.Ref }
-	forSettling := size
+	forSettling, forAdvancing := size, size
 	forSettling.Waiting = settlingWaiting
+	forAdvancing.Max = cmp.Or(size.Max, advancingMax)
 	o.placing = NewGroup(size, (*Placing).keyID, o.flushPlacings)
 	o.settling = NewGroup(forSettling, byOrder, o.flushChanges)
-	o.advancing = NewGroup(size, byOrder, o.flushChanges)
+	o.advancing = NewGroup(forAdvancing, byOrder, o.flushChanges)
 	o.reading = NewGroup(size, func(ref *OrderRef) *OrderRef { return ref }, o.flushReads)
 	return o
 }
