@@ -14,10 +14,9 @@ import (
 )
 
 const (
-	// credentialAge is how long an answer of the database about a token is believed: a revocation holds after
+	// credentialAge is how long an answer of the database about a token of staff is believed: a revocation holds after
 	// this time. Revoked devices are heard of by themselves.
-	credentialAge       = time.Second
-	deviceCredentialAge = 5 * time.Minute
+	credentialAge = time.Second
 	// credentialsKept bounds those answers: a device for each store of the largest chain.
 	credentialsKept = 1 << 15
 )
@@ -122,6 +121,14 @@ func bearer(r *http.Request, live bool) (token string, given bool, err error) {
 	return token, true, nil
 }
 
+// rememberDevices fills the credentials with those of the devices, so that a chain whose boards all come back after a
+// start does not ask for each.
+func (a *API) rememberDevices(ctx context.Context) error {
+	return db.PairedDevices(ctx, a.pool, credentialsKept, func(tokenHash [sha256.Size]byte, d *db.Device) {
+		a.credentials.Add(tokenHash, seen{device: d})
+	})
+}
+
 // lookUp asks the database about a token, or remembers what it said.
 func (a *API) lookUp(ctx context.Context, token string) (seen, error) {
 	key, now := sha256.Sum256([]byte(token)), time.Now()
@@ -143,7 +150,7 @@ func (a *API) lookUp(ctx context.Context, token string) (seen, error) {
 
 func (a *API) stillBelieved(known seen, now time.Time) bool {
 	if known.device != nil {
-		return now.Sub(known.at) < deviceCredentialAge && !a.revoked.Has(known.device.ID)
+		return a.revoked.Clears(known.device.ID, now)
 	}
 	return now.Sub(known.at) < credentialAge
 }

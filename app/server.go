@@ -138,6 +138,9 @@ func newAPI(ctx context.Context, config Config, log *slog.Logger, pool *pgxpool.
 	if a.credentials, err = lru.New[[32]byte, seen](credentialsKept); err != nil {
 		return nil, err
 	}
+	if err := a.rememberDevices(ctx); err != nil {
+		return nil, fmt.Errorf("reading the devices: %w", err)
+	}
 	if a.attempts, err = newThrottle(signInsAMinute, time.Minute, signInsKept); err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package db
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"time"
 
@@ -90,6 +91,26 @@ func DeviceByToken(ctx context.Context, q Querier, token string) (*Device, error
 		return nil, ErrUnknownToken
 	}
 	return d, err
+}
+
+// PairedDevices gives each device that is not revoked with the hash of its token, at most limit of them.
+func PairedDevices(ctx context.Context, q Querier, limit int, each func(tokenHash [sha256.Size]byte, d *Device)) error {
+	rows, err := q.Query(ctx, `
+    select token_hash, store_id, id, name, created_at
+    from devices
+    where revoked_at is null
+    limit $1`, limit)
+	if err != nil {
+		return err
+	}
+	var hash []byte
+	var d Device
+	_, err = pgx.ForEachRow(rows, []any{&hash, &d.StoreID, &d.ID, &d.Name, &d.CreatedAt}, func() error {
+		device := d
+		each([sha256.Size]byte(hash), &device)
+		return nil
+	})
+	return err
 }
 
 // Devices are the store's devices, newest first, revoked ones included.

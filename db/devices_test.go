@@ -2,7 +2,9 @@ package db_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -91,6 +93,9 @@ func TestRevokedHearsOfOtherProcesses(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Database(t)
 	revoked := db.NewRevoked(pool)
+	if revoked.Clears(uuid.New(), time.Now()) {
+		t.Error("clears a device before it has looked")
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() { done <- revoked.Run(ctx) }()
@@ -102,8 +107,13 @@ func TestRevokedHearsOfOtherProcesses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if revoked.Has(device.ID) {
-		t.Error("knows what did not happen")
+	for limit := time.Now().Add(3 * time.Second); !revoked.Clears(device.ID, time.Now()); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(limit) {
+			t.Fatal("does not clear a device that is good")
+		}
+	}
+	if revoked.Has(device.ID) || revoked.Clears(device.ID, time.Now().Add(time.Minute)) {
+		t.Error("knows what did not happen, or what it has not looked for")
 	}
 	if err := db.RevokeDevice(ctx, pool, 1, device.ID); err != nil {
 		t.Fatal(err)
@@ -113,8 +123,50 @@ func TestRevokedHearsOfOtherProcesses(t *testing.T) {
 			t.Fatal("has not heard of it")
 		}
 	}
+	if revoked.Clears(device.ID, time.Now()) {
+		t.Error("clears a device that was revoked")
+	}
 	cancel()
 	if err := <-done; err != nil {
 		t.Error(err)
+	}
+}
+
+func TestPairedDevices(t *testing.T) {
+	t.Parallel()
+	tx := dbtest.Tx(t)
+	tokens := map[[sha256.Size]byte]bool{}
+	var devices []*db.Device
+	for range 3 {
+		token, err := db.PairDevice(t.Context(), tx, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		device, err := db.DeviceByToken(t.Context(), tx, token)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tokens[sha256.Sum256([]byte(token))] = true
+		devices = append(devices, device)
+	}
+	count := func(limit int) (known int) {
+		err := db.PairedDevices(t.Context(), tx, limit, func(hash [sha256.Size]byte, d *db.Device) {
+			if i := slices.IndexFunc(devices, func(other *db.Device) bool { return other.ID == d.ID }); tokens[hash] && i >= 0 && *devices[i] == *d {
+				known++
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return known
+	}
+	if n := count(100); n != 3 {
+		t.Errorf("%d of 3 are known", n)
+	}
+	if err := db.RevokeDevice(t.Context(), tx, 1, devices[0].ID); err != nil {
+		t.Fatal(err)
+	}
+	if all, one := count(100), count(1); all != 2 || one != 1 {
+		t.Errorf("after one was revoked %d are known, and %d of at most one", all, one)
 	}
 }
