@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+	"golang.org/x/sync/errgroup"
 
 	"frenchpress/db"
 	"frenchpress/db/dbtest"
@@ -111,5 +113,61 @@ func TestALostCommitIsFoundByItsKey(t *testing.T) {
 	}
 	if n := texts(t, pool, `select count(*)::text from orders`); n[0] != "1" {
 		t.Errorf("%s orders", n[0])
+	}
+}
+
+// TestTheBoardKeepsUpWithTheCounter has more orders moved at a time than are placed at a time, as each is moved three times.
+func TestTheBoardKeepsUpWithTheCounter(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.Database(t)
+	w := openTill(t, pool, 0)
+	const orders = 600
+	refs := make([]db.OrderRef, orders)
+	var placing errgroup.Group
+	for i := range refs {
+		latte := w.latte(t, "counter", fmt.Sprint("key ", i))
+		placing.Go(func() error {
+			placed, err := w.Place(t.Context(), latte)
+			if err == nil {
+				refs[i] = placed.Order.Ref()
+			}
+			return err
+		})
+	}
+	if err := placing.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	held, err := pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := held.Exec(t.Context(), `select from orders where id = $1 for update`, refs[0].ID); err != nil {
+		t.Fatal(err)
+	}
+	var moving errgroup.Group
+	move := func(ref db.OrderRef) {
+		moving.Go(func() error {
+			_, err := w.Advance(t.Context(), ref, db.CancelByCustomer("customer", ""))
+			return err
+		})
+	}
+	move(refs[0])
+	time.Sleep(100 * time.Millisecond) // it is being written, and waits
+	for _, ref := range refs[1:] {
+		move(ref)
+	}
+	time.Sleep(500 * time.Millisecond) // all of them wait for it
+	if err := held.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := moving.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	var groups int
+	if err := pool.QueryRow(t.Context(), `select count(distinct xmin::text) from order_history where version = 2 and order_id <> $1`, refs[0].ID).Scan(&groups); err != nil {
+		t.Fatal(err)
+	}
+	if groups > 2 { // one, or two where somebody came late
+		t.Errorf("%d orders were moved in %d groups", orders-1, groups)
 	}
 }
