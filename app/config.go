@@ -32,7 +32,7 @@ type Config struct {
 	ExpireAfter    time.Duration  `env:"EXPIRE_AFTER" envDefault:"15m"`
 	AbandonAfter   time.Duration  `env:"ABANDON_AFTER" envDefault:"2h"`
 
-	GroupMax     int    `env:"GROUP_MAX"`     // requests in one group commit; 0: the default
+	GroupMax     int    `env:"GROUP_MAX"`     // requests in one group commit; 0: the defaults
 	GroupFlights int    `env:"GROUP_FLIGHTS"` // group commits of a kind under way at a time; 0: the default
 	OperatorAddr string `env:"OPERATOR_ADDR"` // where pprof listens, host and port; empty: nowhere
 }

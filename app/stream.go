@@ -77,6 +77,7 @@ func openEvents(c echo.Context, doors *doors) (stream, error) {
 	return s, nil
 }
 
+// messages are the bytes of those that have been sent, to be used again.
 var messages = sync.Pool{New: func() any { return new([]byte) }}
 
 func (s *events) send(id string, data []byte) error {

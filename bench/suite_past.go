@@ -66,23 +66,25 @@ func (b *bench) compareShops(ctx context.Context, young, old *server) (before, a
 		all  *[]*Report
 	}
 	sides := []side{{young, "whole orders, no past", &without}, {old, "whole orders, a long past", &with}}
-	for turn := range 1 + pairs {
-		slices.Reverse(sides)
+	for _, of := range sides {
+		b.shop = of.shop
+		if err := b.calm(ctx); err != nil {
+			return 0, 0, err
+		}
+		if err := b.fresh(ctx); err != nil {
+			return 0, 0, err
+		}
+	}
+	for range pairs {
 		for _, of := range sides {
 			b.shop = of.shop
-			if turn == 0 {
-				err = errors.Join(b.calm(ctx), b.fresh(ctx))
-				if err != nil {
-					return 0, 0, err
-				}
-				continue
-			}
 			r, err := b.closed(ctx, of.name, "lifecycle")
 			if err != nil {
 				return 0, 0, err
 			}
 			*of.all = append(*of.all, r)
 		}
+		slices.Reverse(sides)
 	}
 	return median(without, perSecond), median(with, perSecond), nil
 }
