@@ -14,11 +14,11 @@ import (
 )
 
 const (
-	// credentialAge is how long an answer of the database about a token of staff is believed: a revocation holds after
-	// this time. Revoked devices are heard of by themselves.
-	credentialAge = time.Second
-	// credentialsKept bounds those answers: a device for each store of the largest chain.
-	credentialsKept = 1 << 15
+	// staffBelieved is how long an answer of the database about a token of staff is believed: a revocation holds after
+	// this time.
+	staffBelieved = time.Second
+	// staffKept bounds those answers.
+	staffKept = 1 << 10
 )
 
 // who is a set of roles.
@@ -60,11 +60,10 @@ func (p *principal) by() string {
 	return "staff:" + p.name
 }
 
-// seen is what the database said of a token.
-type seen struct {
-	device *db.Device
-	staff  *db.Staff
-	at     time.Time
+// seenStaff is what the database said of a token of staff.
+type seenStaff struct {
+	*db.Staff
+	at time.Time
 }
 
 func unauthenticated(detail string) error { return problem("unauthenticated", detail) }
@@ -88,16 +87,26 @@ func (a *API) authenticate(c echo.Context, live bool) (*principal, error) {
 		}
 		return &principal{who: byCustomer, name: "customer", order: ref}, nil
 	}
-	known, err := a.lookUp(c.Request().Context(), token)
-	switch {
-	case errors.Is(err, db.ErrUnknownToken):
-		return nil, unauthenticated("the token is unknown or has been revoked")
-	case err != nil:
-		return nil, err
-	case known.device != nil:
-		return &principal{who: byBarista, name: known.device.Name, device: known.device}, nil
+	ctx := c.Request().Context()
+	if strings.HasPrefix(token, "fpd_") {
+		device, err := a.pairings.Device(ctx, token)
+		if err != nil {
+			return nil, refusedToken(err)
+		}
+		return &principal{who: byBarista, name: device.Name, device: device}, nil
 	}
-	return staffPrincipal(known.staff, token), nil
+	staff, err := a.staffByToken(ctx, token)
+	if err != nil {
+		return nil, refusedToken(err)
+	}
+	return staffPrincipal(staff, token), nil
+}
+
+func refusedToken(err error) error {
+	if errors.Is(err, db.ErrUnknownToken) {
+		return unauthenticated("the token is unknown or has been revoked")
+	}
+	return err
 }
 
 func staffPrincipal(staff *db.Staff, token string) *principal {
@@ -121,38 +130,17 @@ func bearer(r *http.Request, live bool) (token string, given bool, err error) {
 	return token, true, nil
 }
 
-// rememberDevices fills the credentials with those of the devices, so that a chain whose boards all come back after a
-// start does not ask for each.
-func (a *API) rememberDevices(ctx context.Context) error {
-	return db.PairedDevices(ctx, a.pool, credentialsKept, func(tokenHash [sha256.Size]byte, d *db.Device) {
-		a.credentials.Add(tokenHash, seen{device: d})
-	})
-}
-
-// lookUp asks the database about a token, or remembers what it said.
-func (a *API) lookUp(ctx context.Context, token string) (seen, error) {
+// staffByToken asks the database about a token, or remembers what it said.
+func (a *API) staffByToken(ctx context.Context, token string) (*db.Staff, error) {
 	key, now := sha256.Sum256([]byte(token)), time.Now()
-	if known, ok := a.credentials.Get(key); ok && a.stillBelieved(known, now) {
-		return known, nil
+	if seen, ok := a.staff.Get(key); ok && now.Sub(seen.at) < staffBelieved {
+		return seen.Staff, nil
 	}
-	known, err := seen{at: now}, error(nil)
-	if strings.HasPrefix(token, "fpd_") {
-		known.device, err = db.DeviceByToken(ctx, a.pool, token)
-	} else {
-		known.staff, err = db.StaffByToken(ctx, a.pool, token)
+	staff, err := db.StaffByToken(ctx, a.pool, token)
+	if err == nil {
+		a.staff.Add(key, seenStaff{staff, now})
 	}
-	if err != nil {
-		return seen{}, err
-	}
-	a.credentials.Add(key, known)
-	return known, nil
-}
-
-func (a *API) stillBelieved(known seen, now time.Time) bool {
-	if known.device != nil {
-		return a.revoked.Clears(known.device.ID, now)
-	}
-	return now.Sub(known.at) < credentialAge
+	return staff, err
 }
 
 // admits tells whether a principal gets into a route, with the store and the order of the address. It
@@ -183,10 +171,10 @@ func (a *API) stillValid(ctx context.Context, p *principal) bool {
 	case p.who == byCustomer:
 		return true
 	case p.who == byBarista:
-		return !a.revoked.Has(p.device.ID)
+		return !a.pairings.Revoked(p.device.ID)
 	case p.token != "":
-		known, err := a.lookUp(ctx, p.token)
-		return !errors.Is(err, db.ErrUnknownToken) && (err != nil || known.staff.Role == p.staff.Role)
+		staff, err := a.staffByToken(ctx, p.token)
+		return !errors.Is(err, db.ErrUnknownToken) && (err != nil || staff.Role == p.staff.Role)
 	}
 	staff, err := db.StaffByName(ctx, a.pool, p.name)
 	return !errors.Is(err, db.ErrNotFound) && (err != nil || (staff.Stamp() == p.staff.Stamp() && staff.Role == p.staff.Role))

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/sha256"
 	"log/slog"
 	"net/http"
 	"sync/atomic"
@@ -23,14 +24,14 @@ type API struct {
 	catalog *db.Catalog
 	orders  *db.Orders
 	hub     *db.Hub
-	revoked *db.Revoked
 	jobs    *jobs.Client
 
 	dashboard   http.Handler // River's
 	metrics     *metrics
 	sessions    *scs.SessionManager
 	attempts    *throttle // to get in, with a password or a code
-	credentials *lru.Cache[[32]byte, seen]
+	pairings    *db.Pairings
+	staff       *lru.Cache[[sha256.Size]byte, seenStaff] // by the hash of the token
 	crossOrigin *http.CrossOriginProtection
 	state       atomic.Pointer[string] // why it cannot serve; nil when it can
 	streams     atomic.Int64           // open live streams

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -130,15 +131,15 @@ func (s *Server) openDatabase(ctx context.Context, config Config, log *slog.Logg
 func newAPI(ctx context.Context, config Config, log *slog.Logger, pool *pgxpool.Pool, provider *jobs.Provider) (*API, error) {
 	a := &API{
 		config: config, log: log, pool: pool, metrics: newMetrics(), sessions: newSessions(pool),
-		crossOrigin: http.NewCrossOriginProtection(), hub: db.NewHub(pool), revoked: db.NewRevoked(pool),
+		crossOrigin: http.NewCrossOriginProtection(), hub: db.NewHub(pool),
 	}
 	a.setState("the server is starting")
 	a.metrics.watch(a)
 	var err error
-	if a.credentials, err = lru.New[[32]byte, seen](credentialsKept); err != nil {
+	if a.staff, err = lru.New[[sha256.Size]byte, seenStaff](staffKept); err != nil {
 		return nil, err
 	}
-	if err := a.rememberDevices(ctx); err != nil {
+	if a.pairings, err = db.OpenPairings(ctx, pool); err != nil {
 		return nil, fmt.Errorf("reading the devices: %w", err)
 	}
 	if a.attempts, err = newThrottle(signInsAMinute, time.Minute, signInsKept); err != nil {
@@ -173,7 +174,7 @@ func (s *Server) startWork(ctx context.Context) error {
 	a := s.api
 	life, stop := context.WithCancel(context.WithoutCancel(ctx))
 	loops, life := errgroup.WithContext(life)
-	for _, loop := range []func(context.Context) error{a.catalog.Run, a.hub.Run, a.revoked.Run} {
+	for _, loop := range []func(context.Context) error{a.catalog.Run, a.hub.Run, a.pairings.Run} {
 		loops.Go(func() error { return loop(life) })
 	}
 	s.onClose(func(context.Context) error {

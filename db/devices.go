@@ -2,7 +2,6 @@ package db
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"time"
 
@@ -91,27 +90,6 @@ func DeviceByToken(ctx context.Context, q Querier, token string) (*Device, error
 		return nil, ErrUnknownToken
 	}
 	return d, err
-}
-
-// PairedDevices gives each device that is not revoked with the hash of its token, at most limit of them.
-func PairedDevices(ctx context.Context, q Querier, limit int, each func(tokenHash [sha256.Size]byte, d *Device)) error {
-	rows, err := q.Query(ctx, `
-    select token_hash, store_id, id, name, created_at, revoked_at
-    from devices
-    where revoked_at is null
-    limit $1`, limit)
-	if err != nil {
-		return err
-	}
-	type paired struct {
-		TokenHash []byte
-		Device
-	}
-	all, err := pgx.CollectRows(rows, pgx.RowToStructByPos[paired])
-	for _, one := range all {
-		each([sha256.Size]byte(one.TokenHash), &one.Device)
-	}
-	return err
 }
 
 // Devices are the store's devices, newest first, revoked ones included.

@@ -2,14 +2,13 @@ package db_test
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"frenchpress/db"
 	"frenchpress/db/dbtest"
@@ -89,84 +88,82 @@ func TestPairAllPairsEveryStore(t *testing.T) {
 	}
 }
 
-func TestRevokedHearsOfOtherProcesses(t *testing.T) {
-	t.Parallel()
-	pool := dbtest.Database(t)
-	revoked := db.NewRevoked(pool)
-	if revoked.Clears(uuid.New(), time.Now()) {
-		t.Error("clears a device before it has looked")
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error)
-	go func() { done <- revoked.Run(ctx) }()
-	token, err := db.PairDevice(ctx, pool, 1)
+// pairing is a device as its user has it.
+type pairing struct {
+	*db.Device
+	token string
+}
+
+func pair(t *testing.T, pool *pgxpool.Pool) pairing {
+	t.Helper()
+	token, err := db.PairDevice(t.Context(), pool, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	device, err := db.DeviceByToken(ctx, pool, token)
+	device, err := db.DeviceByToken(t.Context(), pool, token)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for limit := time.Now().Add(3 * time.Second); !revoked.Clears(device.ID, time.Now()); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(limit) {
-			t.Fatal("does not clear a device that is good")
+	return pairing{device, token}
+}
+
+func within(t *testing.T, limit time.Duration, what string, holds func() bool) {
+	t.Helper()
+	for end := time.Now().Add(limit); !holds(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("not within %v: %s", limit, what)
 		}
-	}
-	if revoked.Has(device.ID) || revoked.Clears(device.ID, time.Now().Add(time.Minute)) {
-		t.Error("knows what did not happen, or what it has not looked for")
-	}
-	if err := db.RevokeDevice(ctx, pool, 1, device.ID); err != nil {
-		t.Fatal(err)
-	}
-	for limit := time.Now().Add(3 * time.Second); !revoked.Has(device.ID); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(limit) {
-			t.Fatal("has not heard of it")
-		}
-	}
-	if revoked.Clears(device.ID, time.Now()) {
-		t.Error("clears a device that was revoked")
-	}
-	cancel()
-	if err := <-done; err != nil {
-		t.Error(err)
 	}
 }
 
-func TestPairedDevices(t *testing.T) {
+func TestPairings(t *testing.T) {
 	t.Parallel()
-	tx := dbtest.Tx(t)
-	tokens := map[[sha256.Size]byte]bool{}
-	var devices []*db.Device
-	for range 3 {
-		token, err := db.PairDevice(t.Context(), tx, 1)
-		if err != nil {
-			t.Fatal(err)
-		}
-		device, err := db.DeviceByToken(t.Context(), tx, token)
-		if err != nil {
-			t.Fatal(err)
-		}
-		tokens[sha256.Sum256([]byte(token))] = true
-		devices = append(devices, device)
-	}
-	count := func(limit int) (known int) {
-		err := db.PairedDevices(t.Context(), tx, limit, func(hash [sha256.Size]byte, d *db.Device) {
-			if i := slices.IndexFunc(devices, func(other *db.Device) bool { return other.ID == d.ID }); tokens[hash] && i >= 0 && *devices[i] == *d {
-				known++
-			}
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return known
-	}
-	if n := count(100); n != 3 {
-		t.Errorf("%d of 3 are known", n)
-	}
-	if err := db.RevokeDevice(t.Context(), tx, 1, devices[0].ID); err != nil {
+	pool := dbtest.Database(t)
+	kept, lost := pair(t, pool), pair(t, pool)
+	pairings, err := db.OpenPairings(t.Context(), pool)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if all, one := count(100), count(1); all != 2 || one != 1 {
-		t.Errorf("after one was revoked %d are known, and %d of at most one", all, one)
+	if err := db.RevokeDevice(t.Context(), pool, 1, lost.ID); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := pairings.Device(t.Context(), lost.token); !errors.Is(err, db.ErrUnknownToken) {
+		t.Errorf("a device that was revoked before it heard of anything: %v", err)
+	}
+	running, stop := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- pairings.Run(running) }()
+
+	unasked, end := context.WithCancel(t.Context())
+	end() // under a context that has ended no database can be asked
+	knows := func(p pairing) bool {
+		device, err := pairings.Device(unasked, p.token)
+		return err == nil && *device == *p.Device
+	}
+	within(t, 3*time.Second, "it knows by itself a device that was there before", func() bool { return knows(kept) })
+	late := pair(t, pool)
+	if knows(late) {
+		t.Error("it knows a device that it has not read: this test cannot tell whether it asks")
+	}
+	if device, err := pairings.Device(t.Context(), late.token); err != nil || *device != *late.Device || !knows(late) {
+		t.Errorf("a device that was paired later: %+v, %v", device, err)
+	}
+	if pairings.Revoked(kept.ID) {
+		t.Error("a device is revoked that is not")
+	}
+	if err := db.RevokeDevice(t.Context(), pool, 1, late.ID); err != nil {
+		t.Fatal(err)
+	}
+	within(t, 3*time.Second, "it hears of a revocation", func() bool { return pairings.Revoked(late.ID) && !knows(late) })
+	if _, err := pairings.Device(t.Context(), late.token); !errors.Is(err, db.ErrUnknownToken) {
+		t.Errorf("after it was revoked: %v", err)
+	}
+	stop()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	within(t, 15*time.Second, "while it hears of nothing it asks", func() bool { return !knows(kept) })
+	if device, err := pairings.Device(t.Context(), kept.token); err != nil || *device != *kept.Device {
+		t.Errorf("%+v, %v", device, err)
 	}
 }

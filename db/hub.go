@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	// hubRecent is how many orders' newest versions the hub remembers, so as not to hand out one twice.
-	// At 1,000 orders a second it is half a minute, far more than the overlap of the history reader.
+	// hubRecent is of how many orders at least the hub remembers the newest version, so as not to hand out one twice.
+	// At 1,000 orders a second it is half a minute, more than the overlap of the history reader.
 	hubRecent = 1 << 15
 	// hubNewest is how many orders that are still open the hub remembers whole, so that a change or a watcher
 	// need not read them again: 3 KB each, and a few seconds of a record day. Of more lines than rememberedLines
@@ -41,7 +41,7 @@ type Hub struct {
 	mu     sync.Mutex
 	orders map[OrderRef]map[*Watcher]bool
 	boards map[int32]map[*Watcher]bool
-	recent *lru.LRU[OrderRef, int]
+	recent versions
 	newest *lru.LRU[OrderRef, *Order]
 	told   []OrderRef // changed here, not yet told to the other processes
 	closed bool
@@ -51,9 +51,8 @@ type Hub struct {
 
 // NewHub makes a hub. Run connects it to the other processes.
 func NewHub(pool *pgxpool.Pool) *Hub {
-	recent, err := lru.NewLRU[OrderRef, int](hubRecent, nil)
-	newest, errNewest := lru.NewLRU[OrderRef, *Order](hubNewest, nil)
-	if err := errors.Join(err, errNewest); err != nil {
+	newest, err := lru.NewLRU[OrderRef, *Order](hubNewest, nil)
+	if err != nil {
 		panic(err) // only a size below one is refused
 	}
 	return &Hub{
@@ -62,7 +61,7 @@ func NewHub(pool *pgxpool.Pool) *Hub {
 		origin: rand.Int32(),
 		orders: map[OrderRef]map[*Watcher]bool{},
 		boards: map[int32]map[*Watcher]bool{},
-		recent: recent,
+		recent: versions{map[OrderRef]int32{}, map[OrderRef]int32{}},
 		newest: newest,
 	}
 }
@@ -194,10 +193,10 @@ func (h *Hub) Publish(o *Order) {
 
 // deliver hands a version out once.
 func (h *Hub) deliver(o *Order) {
-	if last, ok := h.recent.Get(o.Ref()); ok && last >= o.Version {
+	if h.recent.of(o.Ref()) >= o.Version {
 		return
 	}
-	h.recent.Add(o.Ref(), o.Version)
+	h.recent.set(o.Ref(), o.Version)
 	if o.Status.Final() || len(o.Snapshot.Lines) > rememberedLines {
 		h.newest.Remove(o.Ref())
 	} else {
@@ -211,6 +210,26 @@ func (h *Hub) deliver(o *Order) {
 			w.offer(o)
 		}
 	}
+}
+
+// versions are those of hubRecent orders and of up to as many before them. Maps without pointers cost the garbage
+// collector nothing, and two generations make forgetting cheap.
+type versions struct{ young, old map[OrderRef]int32 }
+
+// of is the version of an order, 0 if it is not remembered.
+func (v *versions) of(ref OrderRef) int {
+	if version, ok := v.young[ref]; ok {
+		return int(version)
+	}
+	return int(v.old[ref])
+}
+
+func (v *versions) set(ref OrderRef, version int) {
+	if len(v.young) >= hubRecent {
+		clear(v.old)
+		v.young, v.old = v.old, v.young
+	}
+	v.young[ref] = int32(version)
 }
 
 // remembered is the order at that very version, nil if the hub does not have it.
@@ -236,7 +255,7 @@ func (h *Hub) watched(changes []changeRef) []OrderRef {
 		if len(h.orders[c.OrderRef]) == 0 && len(h.boards[c.StoreID]) == 0 {
 			continue
 		}
-		if last, ok := h.recent.Peek(c.OrderRef); !ok || last < c.Version {
+		if h.recent.of(c.OrderRef) < c.Version {
 			news = append(news, c.OrderRef)
 		}
 	}

@@ -1,0 +1,136 @@
+package db
+
+import (
+	"context"
+	"crypto/sha256"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+const (
+	// pairingsKept bounds the devices in memory, at some 170 bytes each: four for each store of the largest chain.
+	pairingsKept = 1 << 17
+	// revokedEvery is how often revocations are looked for: one small query for all devices of this
+	// process, instead of one per request and stream.
+	revokedEvery = time.Second
+	// revokedOverlap is how far back a look goes: rows are stamped before they are committed, by no more than a
+	// statement may take.
+	revokedOverlap = time.Minute
+	// revokedPatience bounds a look: the next one may find a connection that works.
+	revokedPatience = 2 * time.Second
+	// revokedStale is how old the last look may be for its silence to mean anything.
+	revokedStale = 10 * time.Second
+)
+
+// Pairings know every device that is paired and hear of those that are revoked, by whichever process, at most two seconds
+// late, so that a request of a board asks no database. All methods are safe for concurrent use.
+type Pairings struct {
+	pool *pgxpool.Pool
+	from time.Time // of the next look, by the clock of the database, which stamps revocations; only looks use it
+
+	mu      sync.RWMutex
+	devices map[[sha256.Size]byte]*Device // by the hash of the token
+	revoked map[uuid.UUID]struct{}        // for ever: a device that was read before it was revoked may come in after it
+	looked  time.Time
+}
+
+// OpenPairings reads the devices that are paired. Run makes it hear of revocations.
+func OpenPairings(ctx context.Context, pool *pgxpool.Pool) (*Pairings, error) {
+	p := &Pairings{pool: pool, devices: map[[sha256.Size]byte]*Device{}, revoked: map[uuid.UUID]struct{}{}}
+	rows, err := pool.Query(ctx, `
+    select token_hash, store_id, id, name, created_at
+    from devices
+    where revoked_at is null
+    limit $1`, pairingsKept)
+	if err != nil {
+		return nil, err
+	}
+	var hash []byte
+	var d Device
+	_, err = pgx.ForEachRow(rows, []any{&hash, &d.StoreID, &d.ID, &d.Name, &d.CreatedAt}, func() error {
+		device := d
+		p.keep([sha256.Size]byte(hash), &device)
+		return nil
+	})
+	return p, err
+}
+
+// Run looks for revocations until ctx ends. After an interruption it makes up for what it missed.
+func (p *Pairings) Run(ctx context.Context) error {
+	return every(ctx, revokedEvery, "looking for revoked devices", p.look)
+}
+
+// Device is the device that has this token, or ErrUnknownToken. The database is asked about one that is new, and about
+// all while revocations cannot be heard of.
+func (p *Pairings) Device(ctx context.Context, token string) (*Device, error) {
+	hash := sha256.Sum256([]byte(token))
+	if device := p.known(hash); device != nil {
+		return device, nil
+	}
+	device, err := DeviceByToken(ctx, p.pool, token)
+	if err == nil {
+		p.keep(hash, device)
+	}
+	return device, err
+}
+
+// Revoked tells whether the device is known to be revoked.
+func (p *Pairings) Revoked(device uuid.UUID) bool {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	_, revoked := p.revoked[device]
+	return revoked
+}
+
+// known is the device with a token, nil unless it is known not to be revoked: nobody has said so, and it would have been
+// heard.
+func (p *Pairings) known(tokenHash [sha256.Size]byte) *Device {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	device := p.devices[tokenHash]
+	if device == nil || time.Since(p.looked) > revokedStale {
+		return nil
+	}
+	if _, revoked := p.revoked[device.ID]; revoked {
+		return nil
+	}
+	return device
+}
+
+// keep remembers a device, in place of any other if there are too many.
+func (p *Pairings) keep(tokenHash [sha256.Size]byte, device *Device) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.devices[tokenHash] = device
+	for other := range p.devices {
+		if len(p.devices) <= pairingsKept {
+			break
+		}
+		delete(p.devices, other)
+	}
+}
+
+func (p *Pairings) look(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, revokedPatience)
+	defer cancel()
+	began := time.Now()
+	var ids []uuid.UUID
+	var now time.Time
+	err := p.pool.QueryRow(ctx, `
+    select now(), array(select id from devices where revoked_at >= $1)`, p.from).Scan(&now, &ids)
+	if err != nil {
+		return err
+	}
+	p.from = now.Add(-revokedOverlap)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.looked = began
+	for _, id := range ids {
+		p.revoked[id] = struct{}{}
+	}
+	return nil
+}
