@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test lint build fuzz benchmark bench chaos clean
+.PHONY: help run test lint build fuzz benchmark bench profile chaos clean
 
 VERSION = $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 LINTER_VERSION := v2.15.0
@@ -15,7 +15,7 @@ run: ## Start the shop, its board and its own database
 
 test: build bin/frenchpress-failpoints ## Run all tests, those in the browser and two minutes of chaos included
 	@.ci/setup postgres chromium cc
-	go test -race -shuffle=on -timeout=10m ./...
+	go test -race -pgo=off -shuffle=on -timeout=10m ./...
 	cd bench && go test -race -shuffle=on -timeout=5m ./...
 	cd bench && go run . chaos --short
 
@@ -53,6 +53,10 @@ benchmark: ## Run the Go benchmarks
 bench: build ## Measure a chain's record day for half an hour, and write the README's table
 	@.ci/setup postgres
 	cd bench && go run . suite
+
+profile: build ## Record where the program spends its time in a rush: go build reads app/default.pgo
+	@.ci/setup postgres
+	cd bench && go run . profile
 
 chaos: bin/frenchpress-failpoints ## Break everything several hundred times, for an hour, and write the README's table of it
 	@.ci/setup postgres

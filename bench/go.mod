@@ -7,6 +7,7 @@ require (
 	github.com/Shopify/toxiproxy/v2 v2.5.0 // makes the network slow, broken or silent
 	github.com/alecthomas/kong v1.17.0 // the command line
 	github.com/gobwas/ws v1.5.0 // WebSocket frames on connections of our own
+	github.com/google/pprof v0.0.0-20261105003125-4bf881d7fb0b // takes the path of the program out of a profile
 	github.com/google/uuid v1.6.0 // ids of commands, idempotency keys
 	github.com/jackc/pgx/v5 v5.12.0 // asks a database whether it is durable
 	github.com/labstack/echo/v4 v4.16.0 // the bare handler to compare with

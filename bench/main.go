@@ -29,6 +29,7 @@ type commands struct {
 	Watch     watchRun     `cmd:"" help:"Many live streams on orders that move."`
 	Burst     burstRun     `cmd:"" help:"Place a second's orders at once, several times; or ask for more than the target can do."`
 	Suite     suiteRun     `cmd:"" help:"All of it against a fresh private database: the figures of the README."`
+	Profile   profileRun   `cmd:"" help:"Record where the program spends its time in a rush, for the compiler."`
 	Chaos     chaosRun     `cmd:"" help:"Kill, stall and cut everything while orders come, and check that nothing was lost or charged twice."`
 }
 
