@@ -248,7 +248,7 @@ func queueCommands(batch *pgx.Batch, work []*changing) {
 type commandRows struct {
 	stores                    []int32
 	ids                       []uuid.UUID
-	orders                    []*uuid.UUID
+	orders                    []uuid.NullUUID
 	by, types                 []string
 	seqs                      []int64
 	hashes                    [][]byte
@@ -257,10 +257,7 @@ type commandRows struct {
 }
 
 func (r *commandRows) add(storeID int32, c *Command, result CommandResult) {
-	var order *uuid.UUID
-	if !c.OfStore() {
-		order = &c.Order
-	}
+	order := uuid.NullUUID{UUID: c.Order, Valid: !c.OfStore()}
 	r.stores, r.ids, r.orders = append(r.stores, storeID), append(r.ids, c.ID), append(r.orders, order)
 	r.by, r.types, r.seqs = append(r.by, c.By), append(r.types, c.Type), append(r.seqs, c.DeviceSeq)
 	r.hashes, r.occurred = append(r.hashes, c.Hash), append(r.occurred, c.OccurredAt)

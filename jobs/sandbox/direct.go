@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"syscall"
+	"time"
 )
 
 // direct answers a request without a connection. When its context ends first it returns, and the call goes on, as
@@ -44,6 +45,9 @@ type recorder struct {
 }
 
 func (w *recorder) Header() http.Header { return w.header }
+
+// SetReadDeadline has nothing to wait for: the body is there.
+func (w *recorder) SetReadDeadline(time.Time) error { return nil }
 
 func (w *recorder) WriteHeader(status int) {
 	if w.status == 0 {

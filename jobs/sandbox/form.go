@@ -67,7 +67,7 @@ func (s *Sandbox) readCall(w http.ResponseWriter, r *http.Request) (*call, error
 // read timeout of the server would end.
 func readWhole(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	conn := http.NewResponseController(w)
-	_ = conn.SetReadDeadline(time.Now().Add(readTimeout)) // there may be no connection
+	_ = conn.SetReadDeadline(time.Now().Add(readTimeout)) // one that is broken is seen by the read
 	body := bytes.NewBuffer(make([]byte, 0, max(0, min(r.ContentLength, bodyMax))+bytes.MinRead))
 	_, err := body.ReadFrom(http.MaxBytesReader(nil, r.Body, bodyMax))
 	_ = conn.SetReadDeadline(time.Time{})
