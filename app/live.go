@@ -46,12 +46,16 @@ func (a *API) getOrderLive(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	if order.Version <= seen && stream.heartbeat() != nil { // no news, but the client wants to know that it is connected
+		stream.close(false)
+		return nil
+	}
 	f.follow(stream, []*db.Order{order}, func(o *db.Order) (bool, error) {
 		if o.Version <= seen {
 			return false, nil
 		}
 		seen = o.Version
-		return over(o), stream.send(strconv.Itoa(o.Version), o.JSON())
+		return over(o), stream.send(strconv.Itoa(o.Version), o.JSON(), over(o))
 	})
 	return nil
 }
@@ -85,7 +89,7 @@ func (a *API) getBoardLive(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := stream.send("", first); err != nil {
+	if err := stream.send("", first, false); err != nil {
 		stream.close(false)
 		return nil
 	}
@@ -94,7 +98,7 @@ func (a *API) getBoardLive(c echo.Context) error {
 			return false, nil
 		}
 		delete(shown, o.ID) // the hub itself repeats nothing: this was about the first message alone
-		return false, stream.send("", orderMessage(o))
+		return false, stream.send("", orderMessage(o), false)
 	})
 	return nil
 }

@@ -2,11 +2,13 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"io"
 	"net"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -199,7 +201,7 @@ func TestHalfAMessageIsNotEnded(t *testing.T) {
 		all, _ := io.ReadAll(theirs)
 		came <- all
 	}()
-	if err := stream.send("7", []byte(`{"id": 1}`)); err == nil {
+	if err := stream.send("7", []byte(`{"id": 1}`), true); err == nil {
 		t.Error("half a message is no error")
 	}
 	stream.close(false)
@@ -279,3 +281,43 @@ func openMute(t *testing.T, s *shop, request string) {
 		t.Fatal(err)
 	}
 }
+
+// TestEventsWriteSeldom wants no write for the head of a stream or its end alone, and all of it whole.
+func TestEventsWriteSeldom(t *testing.T) {
+	t.Parallel()
+	conn := &countedConn{}
+	stream := &events{conn: conn, head: []byte("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"), chunked: true}
+	for id, last := range []bool{false, true} {
+		if err := stream.send(strconv.Itoa(id), []byte("{}"), last); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stream.close(false)
+	reader := bufio.NewReader(&conn.written)
+	answer, err := http.ReadResponse(reader, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	if want := "id: 0\ndata: {}\n\nid: 1\ndata: {}\n\n"; err != nil || string(body) != want {
+		t.Errorf("%q, %v", body, err)
+	}
+	if conn.writes != 2 || reader.Buffered() > 0 {
+		t.Errorf("%d writes for two messages, and %d bytes after the end", conn.writes, reader.Buffered())
+	}
+}
+
+type countedConn struct {
+	net.Conn
+	writes  int
+	written bytes.Buffer
+}
+
+func (c *countedConn) Write(message []byte) (int, error) {
+	c.writes++
+	return c.written.Write(message)
+}
+
+func (c *countedConn) SetWriteDeadline(time.Time) error { return nil }
+func (c *countedConn) Close() error                     { return nil }

@@ -24,7 +24,7 @@ const writePatience = 5 * time.Second
 // stream is a live connection to one client, taken over from the HTTP server so that a watcher costs a small
 // goroutine and no buffers. One goroutine uses it.
 type stream interface {
-	send(id string, data []byte) error
+	send(id string, data []byte, last bool) error
 	heartbeat() error
 	close(goingAway bool)
 	gone() <-chan struct{} // closed when the client is known to have gone; nil if only writing tells
@@ -38,13 +38,19 @@ func (a *API) openStream(c echo.Context) (stream, error) {
 	return openEvents(c, a.doors)
 }
 
-// events are server-sent events.
+// events are server-sent events. Their head goes out with the first message and their end with the last: each write costs
+// as much as all else that a message takes.
 type events struct {
 	conn    net.Conn
+	head    []byte // not sent yet
 	chunked bool   // HTTP/1.1: the connection can be used again
 	doors   *doors // nil if the client would not use it again
 	broken  bool   // half a message may be out
+	ended   bool   // the end is out
 }
+
+// endOfEvents is the last chunk.
+const endOfEvents = "0\r\n\r\n"
 
 func openEvents(c echo.Context, doors *doors) (stream, error) {
 	r, response := c.Request(), c.Response()
@@ -70,24 +76,21 @@ func openEvents(c echo.Context, doors *doors) (stream, error) {
 	head := bytes.NewBufferString("HTTP/1.1 200 OK\r\n")
 	_ = header.Write(head) // a buffer takes everything
 	head.WriteString("\r\n")
-	if err := s.write(head.Bytes()); err != nil {
-		_ = conn.Close()
-		return nil, err
-	}
+	s.head = head.Bytes()
 	return s, nil
 }
 
 // messages are the bytes of those that have been sent, to be used again.
 var messages = sync.Pool{New: func() any { return new([]byte) }}
 
-func (s *events) send(id string, data []byte) error {
+func (s *events) send(id string, data []byte, last bool) error {
 	size := len("data: ") + len(data) + len("\n\n")
 	if id != "" {
 		size += len("id: ") + len(id) + len("\n")
 	}
 	buffer := messages.Get().(*[]byte)
 	defer messages.Put(buffer)
-	message := slices.Grow((*buffer)[:0], size+16)
+	message := s.begin(slices.Grow((*buffer)[:0], len(s.head)+size+16+len(endOfEvents)))
 	if s.chunked {
 		message = append(strconv.AppendInt(message, int64(size), 16), "\r\n"...)
 	}
@@ -98,15 +101,27 @@ func (s *events) send(id string, data []byte) error {
 	if s.chunked {
 		message = append(message, "\r\n"...)
 	}
+	if s.chunked && last {
+		message = append(message, endOfEvents...)
+	}
 	*buffer = message
-	return s.write(message)
+	err := s.write(message)
+	s.ended = last && err == nil
+	return err
+}
+
+// begin puts the head in front of the first message.
+func (s *events) begin(message []byte) []byte {
+	message = append(message, s.head...)
+	s.head = nil
+	return message
 }
 
 func (s *events) heartbeat() error {
 	if s.chunked {
-		return s.write([]byte("d\r\n: heartbeat\n\n\r\n"))
+		return s.write(append(s.begin(nil), "d\r\n: heartbeat\n\n\r\n"...))
 	}
-	return s.write([]byte(": heartbeat\n\n"))
+	return s.write(append(s.begin(nil), ": heartbeat\n\n"...))
 }
 
 func (s *events) write(message []byte) error {
@@ -120,11 +135,18 @@ func (s *events) write(message []byte) error {
 
 // close ends the stream, unless a message is half out that an end would complete, and gives the connection back for another request.
 func (s *events) close(goingAway bool) {
-	if s.chunked && !s.broken && s.write([]byte("0\r\n\r\n")) == nil && s.doors != nil && !goingAway {
+	if s.chunked && !s.broken && s.end() == nil && s.doors != nil && !goingAway {
 		go s.doors.giveBack(s.conn)
 		return
 	}
 	_ = s.conn.Close()
+}
+
+func (s *events) end() error {
+	if s.ended {
+		return nil
+	}
+	return s.write(append(s.begin(nil), endOfEvents...))
 }
 
 func (s *events) gone() <-chan struct{} { return nil }
@@ -178,13 +200,13 @@ func sameOrigin(r *http.Request) bool {
 	return err == nil && strings.EqualFold(origin.Host, r.Host)
 }
 
-func (s *socket) send(_ string, data []byte) error {
+func (s *socket) send(_ string, data []byte, _ bool) error {
 	ctx, cancel := context.WithTimeout(s.ctx, writePatience)
 	defer cancel()
 	return s.conn.Write(ctx, websocket.MessageText, data)
 }
 
-func (s *socket) heartbeat() error { return s.send("", []byte(`{"heartbeat": true}`)) }
+func (s *socket) heartbeat() error { return s.send("", []byte(`{"heartbeat": true}`), false) }
 
 func (s *socket) close(goingAway bool) {
 	status := websocket.StatusNormalClosure
