@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -49,14 +48,16 @@ func OpenPairings(ctx context.Context, pool *pgxpool.Pool) (*Pairings, error) {
 	if err != nil {
 		return nil, err
 	}
-	var hash []byte
-	var d Device
-	_, err = pgx.ForEachRow(rows, []any{&hash, &d.StoreID, &d.ID, &d.Name, &d.CreatedAt}, func() error {
-		device := d
-		p.keep([sha256.Size]byte(hash), &device)
-		return nil
-	})
-	return p, err
+	defer rows.Close()
+	for rows.Next() {
+		var hash []byte
+		d := new(Device)
+		if err := rows.Scan(&hash, &d.StoreID, &d.ID, &d.Name, &d.CreatedAt); err != nil {
+			return nil, err
+		}
+		p.keep([sha256.Size]byte(hash), d)
+	}
+	return p, rows.Err()
 }
 
 // Run looks for revocations until ctx ends. After an interruption it makes up for what it missed.
