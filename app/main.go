@@ -22,9 +22,9 @@ const stopWait = 45 * time.Second
 // version is stamped by the build.
 var version string
 
-// gcPercent is by how much the heap grows between two collections: at a chain's peak a collection takes as long as it does
-// because of 31,048 stores and their devices, and half as many more bytes between two of them save some 6 % of all
-// processor time for 15 MB. GOGC overrides it.
+// gcPercent is by how much the heap grows between two collections. With 31,048 stores and their devices to look through,
+// a third fewer collections than with Go's 100 save a twentieth of the processor time at a chain's peak, for 10 MiB. GOGC
+// overrides it.
 const gcPercent = 150
 
 func main() {

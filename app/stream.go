@@ -38,15 +38,15 @@ func (a *API) openStream(c echo.Context) (stream, error) {
 	return openEvents(c, a.doors)
 }
 
-// events are server-sent events. Their head goes out with the first message and their end with the last: each write costs
-// as much as all else that a message takes.
+// events are server-sent events. Their head goes out with what is sent first, and their end with a message that is known to be
+// the last: each write costs as much as all else that a message takes.
 type events struct {
 	conn    net.Conn
 	head    []byte // not sent yet
 	chunked bool   // HTTP/1.1: the connection can be used again
 	doors   *doors // nil if the client would not use it again
 	broken  bool   // half a message may be out
-	ended   bool   // the end is out
+	ended   bool   // the end, which only chunks have, is out
 }
 
 // endOfEvents is the last chunk.
@@ -106,11 +106,11 @@ func (s *events) send(id string, data []byte, last bool) error {
 	}
 	*buffer = message
 	err := s.write(message)
-	s.ended = last && err == nil
+	s.ended = s.chunked && last && err == nil
 	return err
 }
 
-// begin puts the head in front of the first message.
+// begin puts the head in front of what is sent first.
 func (s *events) begin(message []byte) []byte {
 	message = append(message, s.head...)
 	s.head = nil
@@ -125,10 +125,10 @@ func (s *events) heartbeat() error {
 }
 
 func (s *events) write(message []byte) error {
-	if err := s.conn.SetWriteDeadline(time.Now().Add(writePatience)); err != nil {
-		return err
+	err := s.conn.SetWriteDeadline(time.Now().Add(writePatience))
+	if err == nil {
+		_, err = s.conn.Write(message)
 	}
-	_, err := s.conn.Write(message)
 	s.broken = s.broken || err != nil
 	return err
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -73,11 +74,11 @@ func writeProfile(path string, raw []byte) error {
 	for _, m := range p.Mapping {
 		m.File = ""
 	}
-	file, err := os.Create(path)
-	if err != nil {
+	var whole bytes.Buffer
+	if err := p.Write(&whole); err != nil {
 		return err
 	}
-	return errors.Join(p.Write(file), file.Close())
+	return os.WriteFile(path, whole.Bytes(), 0o600)
 }
 
 // readProfile is a CPU profile of the server, which takes it while this waits.

@@ -14,8 +14,9 @@ import (
 )
 
 const (
-	// hubRecent is of how many orders at least the hub remembers the newest version, so as not to hand out one twice.
-	// At 1,000 orders a second it is half a minute, more than the overlap of the history reader.
+	// hubRecent is of how many orders at least the hub remembers the newest version, so as not to hand out one twice. At
+	// 1,000 orders a second, of which each is changed four times, it is 8 s, more than historyOverlap; after a commit whose
+	// answer was lost, lostOverlap may then show a board a version again.
 	hubRecent = 1 << 15
 	// hubNewest is how many orders that are still open the hub remembers whole, so that a change or a watcher
 	// need not read them again: 3 KB each, and a few seconds of a record day. Of more lines than rememberedLines

@@ -25,21 +25,27 @@ const (
 	revokedStale = 10 * time.Second
 )
 
-// Pairings know every device that is paired and hear of those that are revoked, by whichever process, at most two seconds
-// late, so that a request of a board asks no database. All methods are safe for concurrent use.
+// Pairings know the devices that are paired and hear of those that are revoked, by whichever process, within two seconds, so
+// that a request of a board asks no database; what cannot be heard is believed for revokedStale. All methods are safe for
+// concurrent use.
 type Pairings struct {
 	pool *pgxpool.Pool
 	from time.Time // of the next look, by the clock of the database, which stamps revocations; only looks use it
 
 	mu      sync.RWMutex
 	devices map[[sha256.Size]byte]*Device // by the hash of the token
-	revoked map[uuid.UUID]struct{}        // for ever: a device that was read before it was revoked may come in after it
+	revoked map[uuid.UUID]struct{}        // since the start, for ever: a device that was read before may come in after
 	looked  time.Time
 }
 
 // OpenPairings reads the devices that are paired. Run makes it hear of revocations.
 func OpenPairings(ctx context.Context, pool *pgxpool.Pool) (*Pairings, error) {
 	p := &Pairings{pool: pool, devices: map[[sha256.Size]byte]*Device{}, revoked: map[uuid.UUID]struct{}{}}
+	var now time.Time
+	if err := pool.QueryRow(ctx, `select now()`).Scan(&now); err != nil {
+		return nil, err
+	}
+	p.from = now.Add(-revokedOverlap)
 	rows, err := pool.Query(ctx, `
     select token_hash, store_id, id, name, created_at
     from devices
@@ -69,7 +75,10 @@ func (p *Pairings) Run(ctx context.Context) error {
 // all while revocations cannot be heard of.
 func (p *Pairings) Device(ctx context.Context, token string) (*Device, error) {
 	hash := sha256.Sum256([]byte(token))
-	if device := p.known(hash); device != nil {
+	switch device, revoked := p.known(hash); {
+	case revoked:
+		return nil, ErrUnknownToken
+	case device != nil:
 		return device, nil
 	}
 	device, err := DeviceByToken(ctx, p.pool, token)
@@ -89,20 +98,20 @@ func (p *Pairings) Revoked(device uuid.UUID) bool {
 
 // known is the device with a token, nil unless it is known not to be revoked: nobody has said so, and it would have been
 // heard.
-func (p *Pairings) known(tokenHash [sha256.Size]byte) *Device {
+func (p *Pairings) known(tokenHash [sha256.Size]byte) (_ *Device, revoked bool) {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	device := p.devices[tokenHash]
-	if device == nil || time.Since(p.looked) > revokedStale {
-		return nil
+	if device == nil {
+		return nil, false
 	}
-	if _, revoked := p.revoked[device.ID]; revoked {
-		return nil
+	if _, revoked = p.revoked[device.ID]; revoked || time.Since(p.looked) > revokedStale {
+		return nil, revoked
 	}
-	return device
+	return device, false
 }
 
-// keep remembers a device, in place of any other if there are too many.
+// keep remembers a device, in place of any one if there are too many.
 func (p *Pairings) keep(tokenHash [sha256.Size]byte, device *Device) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
