@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"frenchpress/db"
+	"frenchpress/db/dbtest"
 )
 
 // openBoard opens a shop, and its board on a device of its own.
@@ -66,7 +67,7 @@ func browseUndo(t *testing.T, b *browser) {
 	barista.tap(".ticket button", "Collect")
 	barista.misses(".ticket", "")
 	const want = "placed in_progress placed in_progress ready in_progress ready picked_up"
-	becomes(t, patience, "the order went "+want, func() bool { return s.went(t, o) == want })
+	dbtest.Becomes(t, patience, "the order went "+want, func() bool { return s.went(t, o) == want })
 }
 
 // browseCancelReason cancels with a reason, of which the customer's page hears by itself.
@@ -109,10 +110,10 @@ func browseSoldOut(t *testing.T, b *browser) {
 	barista.tap(`[data-key="item-croissant-ask"]`)
 	barista.tap(`[data-key="item-croissant-on"]`)
 	barista.sees("#sold-out-sheet li", "Croissant until further notice")
-	becomes(t, patience, "the croissant is sold out", func() bool { return !s.sells(t, "croissant") })
+	dbtest.Becomes(t, patience, "the croissant is sold out", func() bool { return !s.sells(t, "croissant") })
 	barista.tap(`[data-key="item-croissant-back"]`)
 	barista.sees(`[data-key="item-croissant-ask"]`, "Sold out")
-	becomes(t, patience, "the croissant is back", func() bool { return s.sells(t, "croissant") })
+	dbtest.Becomes(t, patience, "the croissant is back", func() bool { return s.sells(t, "croissant") })
 	if m, _ := s.menu(t, testStore); find(m, "oat").Available {
 		t.Error("there is oat milk")
 	}
@@ -124,7 +125,7 @@ func browseSoldOut(t *testing.T, b *browser) {
 	s.place(t, atCounter()).wantsProblem(t, http.StatusConflict, "store_paused")
 	barista.tap("#paused button", "Resume now")
 	barista.misses("#paused", "")
-	becomes(t, patience, "the store takes orders", func() bool { return s.place(t, atCounter()).StatusCode == http.StatusCreated })
+	dbtest.Becomes(t, patience, "the store takes orders", func() bool { return s.place(t, atCounter()).StatusCode == http.StatusCreated })
 }
 
 // browseOffline taps while there is no connection. The board says how old it is and keeps the taps, over a

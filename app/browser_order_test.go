@@ -11,6 +11,7 @@ import (
 	"github.com/chromedp/chromedp/kb"
 
 	"frenchpress/db"
+	"frenchpress/db/dbtest"
 )
 
 // quoted is what the server says that a line costs without tax, as people read it.
@@ -212,7 +213,7 @@ func browsePriceChanged(t *testing.T, b *browser) {
 		}
 	})
 	dearer := object{"item": "croissant", "quantity": 1}
-	becomes(t, patience, "the new price", func() bool { return s.quoted(t, dearer) == "$4.50" })
+	dbtest.Becomes(t, patience, "the new price", func() bool { return s.quoted(t, dearer) == "$4.50" })
 	customer.tap("#pay", "Pay $")
 	customer.sees("#checkout-notice", "The price has changed")
 	if orders := len(s.orders(t, device)); orders != 0 {
@@ -248,7 +249,7 @@ func browseSoldOutLine(t *testing.T, b *browser) {
 	customer.tap("#item-sheet .primary", "Add to basket")
 	until := time.Now().Add(time.Hour).UTC().Format(time.RFC3339)
 	s.commands(t, device, command("sold_out", object{"item": "croissant", "until": until}))
-	becomes(t, patience, "the croissant is sold out", func() bool { return !s.sells(t, "croissant") })
+	dbtest.Becomes(t, patience, "the croissant is sold out", func() bool { return !s.sells(t, "croissant") })
 	customer.open("/" + testStore)
 	customer.sees(`[data-item="croissant"]`, "Sold out, back ")
 	customer.sees("#basket-notice", "One thing in your basket cannot be had any more.")

@@ -12,6 +12,7 @@ import (
 	"github.com/chromedp/chromedp/kb"
 
 	"frenchpress/db"
+	"frenchpress/db/dbtest"
 )
 
 // narrowest is what a page must still fit into: a wide one at four times its size.
@@ -273,7 +274,7 @@ func browseMessages(t *testing.T, b *browser) {
 		}
 		return list.String()
 	}
-	becomes(t, patience, "both are saved", func() bool { return allowed() == "order_confirmed order_cancelled refund_issued marketing " })
+	dbtest.Becomes(t, patience, "both are saved", func() bool { return allowed() == "order_confirmed order_cancelled refund_issued marketing " })
 	p.fits("an order with messages")
 	p.walk("an order with messages", 12)
 	p.width(phone)

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/chromedp/cdproto/emulation"
+
+	"frenchpress/db/dbtest"
 )
 
 // browseReceipt orders, keeps the receipt, and looks at it again when the money has gone back.
@@ -32,7 +34,7 @@ func browseReceipt(t *testing.T, b *browser) {
 		}
 	}
 	s.refund(t, s.staff(t, "mia", "support"), o, withTip(units(0, 1))).wants(t, 202)
-	becomes(t, patience, "a latte and the tip go back", func() bool {
+	dbtest.Becomes(t, patience, "a latte and the tip go back", func() bool {
 		return s.call(t, "GET", o.path(), o.Token, nil).order(t).Payment.Status == "partially_refunded"
 	})
 	customer.open("/" + testStore + "/orders/" + o.ID + "/receipt")
@@ -40,7 +42,7 @@ func browseReceipt(t *testing.T, b *browser) {
 	customer.sees(".refunded", "Tip −$1.50")
 	customer.sees(".refunded", "Given back")
 	s.cancel(t, o).wants(t, 200)
-	becomes(t, patience, "the money goes back", func() bool {
+	dbtest.Becomes(t, patience, "the money goes back", func() bool {
 		return s.call(t, "GET", o.path(), o.Token, nil).order(t).Payment.Status == "refunded"
 	})
 	customer.open("/" + testStore + "/orders/" + o.ID + "/receipt")

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"frenchpress/db/dbtest"
 )
 
 // TestSlowAnswer has repeats of a request that waits for a slow provider: they wait for its answer too,
@@ -29,7 +31,7 @@ func TestSlowAnswer(t *testing.T) {
 		prefer := prefers[i]
 		if j > 0 {
 			prefer = prefers[j-1]
-			becomes(t, 5*time.Second, "the order is placed", func() bool {
+			dbtest.Becomes(t, 5*time.Second, "the order is placed", func() bool {
 				return s.count(t, `select count(*) from idempotency_keys where key = $1`, keys[i]) == 1
 			})
 		}
@@ -124,7 +126,7 @@ func TestWaitCutShort(t *testing.T) {
 		case 0:
 			return closing.placeUnder(t, "stopped", slow, "Prefer: wait=10")
 		case 1:
-			becomes(t, 5*time.Second, "the order is placed", func() bool { return s.count(t, `select count(*) from idempotency_keys where key = 'stopped'`) == 1 })
+			dbtest.Becomes(t, 5*time.Second, "the order is placed", func() bool { return s.count(t, `select count(*) from idempotency_keys where key = 'stopped'`) == 1 })
 			if err := closing.Close(t.Context()); err != nil {
 				t.Error(err)
 			}
@@ -159,7 +161,7 @@ func (s *shop) hangUp(t *testing.T, key string, body object) {
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() {
 		defer cancel()
-		becomes(t, 5*time.Second, "the order is placed", func() bool { return s.count(t, `select count(*) from idempotency_keys where key = $1`, key) == 1 })
+		dbtest.Becomes(t, 5*time.Second, "the order is placed", func() bool { return s.count(t, `select count(*) from idempotency_keys where key = $1`, key) == 1 })
 	}()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.URL+testOrdersPath, bytes.NewReader(data))
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"frenchpress/db"
+	"frenchpress/db/dbtest"
 )
 
 const testMenuPath = testStorePath + "/menu"
@@ -53,16 +54,6 @@ func options(m *db.Menu, id string, fn func(*db.Option)) {
 func find(m *db.Menu, id string) (found *db.Option) {
 	options(m, id, func(o *db.Option) { found = o })
 	return found
-}
-
-// becomes waits until a condition holds, at most limit.
-func becomes(t *testing.T, limit time.Duration, what string, holds func() bool) {
-	t.Helper()
-	for end := time.Now().Add(limit); !holds(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("after %v still not: %s", limit, what)
-		}
-	}
 }
 
 // sameMenu tells whether two menus differ at most in their version.
@@ -142,7 +133,7 @@ func TestPutMenuPrice(t *testing.T) {
 			t.Fatalf("after a PUT of %d GET has %d and a quote %d", 1000+price, m.Item("latte").Sizes[0].Price, quote.Subtotal)
 		}
 	}
-	becomes(t, time.Second, "another process has the price", func() bool {
+	dbtest.Becomes(t, time.Second, "another process has the price", func() bool {
 		m, _ := other.menu(t, testStore)
 		return m.Item("latte").Sizes[0].Price == 1009
 	})
@@ -240,7 +231,7 @@ func TestAvailableFrom(t *testing.T) {
 	s.place(t, latte(croissant)).wantsProblem(t, 422, "invalid", "/lines/0/item")
 	s.place(t, oat).wantsProblem(t, 422, "invalid", "/lines/0/options/0/id")
 	s.place(t, latte(nil)).wants(t, 202)
-	becomes(t, 5*time.Second, "the menu changes", func() bool {
+	dbtest.Becomes(t, 5*time.Second, "the menu changes", func() bool {
 		return s.call(t, "GET", testMenuPath, "", nil, "If-None-Match: "+out.Header.Get("ETag")).StatusCode == http.StatusOK
 	})
 	if early := time.Until(back); early > 0 {
@@ -345,7 +336,7 @@ func TestMenuSoldOut(t *testing.T) {
 	}
 	s.commands(t, board, command("sold_out", object{"item": "latte"}))
 	s.place(t, latte(nil)).wantsProblem(t, 422, "invalid", "/lines/0/item")
-	becomes(t, time.Second, "another process knows", func() bool {
+	dbtest.Becomes(t, time.Second, "another process knows", func() bool {
 		return other.place(t, latte(nil), "Idempotency-Key: "+uuid.NewString()).StatusCode == http.StatusUnprocessableEntity
 	})
 	if m, _ := s.menu(t, "hayes-valley"); !m.Item("latte").Available {
@@ -365,7 +356,7 @@ func TestMenuSoldOutUntil(t *testing.T) {
 		t.Fatalf("%s: %+v", r, item)
 	}
 	s.place(t, latte(croissant)).wantsProblem(t, 422, "invalid", "/lines/0/item")
-	becomes(t, 10*time.Second, "the croissant is back", func() bool { return s.place(t, latte(croissant)).StatusCode == http.StatusAccepted })
+	dbtest.Becomes(t, 10*time.Second, "the croissant is back", func() bool { return s.place(t, latte(croissant)).StatusCode == http.StatusAccepted })
 	if early := time.Until(until); early > 0 {
 		t.Errorf("it was back %v early", early)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 
 	"frenchpress/db"
+	"frenchpress/db/dbtest"
 )
 
 // TestCoffee is the main job: an order is placed and charged, a barista makes it, the customer collects it.
@@ -230,7 +231,7 @@ func TestPausedAtOnce(t *testing.T) {
 	}
 	s.commands(t, board, command("pause", object{"until": time.Now().Add(time.Second).UTC().Format(time.RFC3339Nano)}))
 	s.place(t, latte(nil)).wantsProblem(t, 409, "store_paused")
-	becomes(t, patience, "the pause is over", func() bool { return s.place(t, latte(nil)).StatusCode == http.StatusAccepted })
+	dbtest.Becomes(t, patience, "the pause is over", func() bool { return s.place(t, latte(nil)).StatusCode == http.StatusAccepted })
 }
 
 func TestPickupAt(t *testing.T) {

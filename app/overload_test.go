@@ -4,6 +4,8 @@ import (
 	"context"
 	"testing"
 	"time"
+
+	"frenchpress/db/dbtest"
 )
 
 // TestTooManyAtOnce holds up the writing of orders until no more of them may wait: the next ones are refused at once,
@@ -23,7 +25,7 @@ func TestTooManyAtOnce(t *testing.T) {
 	s.api.placings.Add(placingsAtOnce - room)
 	came := make(chan []answer, 1)
 	go func() { came <- together(t, asked, func(int) answer { return s.place(t, atCounter()) }) }()
-	becomes(t, 8*time.Second, "no room is left", s.api.full)
+	dbtest.Becomes(t, 8*time.Second, "no room is left", s.api.full)
 
 	began := time.Now()
 	refused := s.place(t, atCounter())

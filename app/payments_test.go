@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"frenchpress/db"
+	"frenchpress/db/dbtest"
 )
 
 // with is an order paid with a card token.
@@ -77,7 +78,7 @@ func (s *shop) release(t *testing.T, o order, outcome string) {
 	t.Helper()
 	reference := s.reference(t, o)
 	var id, status string
-	becomes(t, 5*time.Second, "the provider knows of the charge", func() bool {
+	dbtest.Becomes(t, 5*time.Second, "the provider knows of the charge", func() bool {
 		id, status = s.bank(t).intent(t, reference)
 		return status == "processing"
 	})

@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"frenchpress/db"
+	"frenchpress/db/dbtest"
 )
 
 // reachable is an order of somebody with addresses.
@@ -125,7 +126,7 @@ func TestPreferencesAreHonoured(t *testing.T) {
 	s.prefer(t, o, preference("order_ready", "email", false)).wants(t, 200)
 	s.do(t, device, "ready", o, "applied")
 	want := []string{"order_ready email ada@example.com suppressed", "order_ready sms +14155550100 sent"}
-	becomes(t, 10*time.Second, "it is logged that one was not sent", func() bool {
+	dbtest.Becomes(t, 10*time.Second, "it is logged that one was not sent", func() bool {
 		said := slices.DeleteFunc(s.outcomes(t, o.ID), func(line string) bool { return line[:11] != "order_ready" })
 		slices.Sort(said)
 		return slices.Equal(said, want)

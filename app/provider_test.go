@@ -19,6 +19,7 @@ import (
 	"github.com/stripe/stripe-go/v85/webhook"
 
 	"frenchpress/db"
+	"frenchpress/db/dbtest"
 	"frenchpress/jobs"
 	"frenchpress/jobs/sandbox"
 )
@@ -109,7 +110,7 @@ func TestProviderElsewhere(t *testing.T) {
 			t.Errorf("%s: %s, payment %+v", token, now.Status, now.Payment)
 		}
 	}
-	becomes(t, 30*time.Second, "all messages are worked", func() bool {
+	dbtest.Becomes(t, 30*time.Second, "all messages are worked", func() bool {
 		return s.count(t, `select count(*) from provider_messages where worked_at is null`) == 0
 	})
 	if n := s.count(t, `select count(*) from provider_messages`); n == 0 {

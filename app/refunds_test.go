@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"frenchpress/db"
+	"frenchpress/db/dbtest"
 )
 
 // given is a refund as clients see it.
@@ -120,7 +121,7 @@ func TestRefundByLine(t *testing.T) {
 		t.Errorf("given back: %+v", now.Payment)
 	}
 	s.checkLedger(t, now)
-	becomes(t, 5*time.Second, "the customer is told", func() bool {
+	dbtest.Becomes(t, 5*time.Second, "the customer is told", func() bool {
 		return s.count(t, `select count(*) from notification_log where kind = 'refund_issued' and subject = $1`, o.ID) == 1
 	})
 	for _, body := range []object{units(0, 1), withTip(units()), units(1, 1)} {

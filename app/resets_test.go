@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 
 	"frenchpress/db"
+	"frenchpress/db/dbtest"
 )
 
 const newPassword = "another horse"
@@ -94,7 +95,7 @@ func TestForgottenPassword(t *testing.T) {
 	}
 	subject, code := s.codeOf(t, "mia")
 	want := []string{"password_reset email mia@example.com sent"}
-	becomes(t, patience, "the code is sent", func() bool { return slices.Equal(s.outcomes(t, subject), want) })
+	dbtest.Becomes(t, patience, "the code is sent", func() bool { return slices.Equal(s.outcomes(t, subject), want) })
 
 	if got := s.reset(t, "mia", code, "short"); got.StatusCode != 422 || !strings.Contains(string(got.body), "at least 10 characters") {
 		t.Errorf("a weak password: %d %s", got.StatusCode, got.body)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"frenchpress/db"
+	"frenchpress/db/dbtest"
 )
 
 // slot is a pickup slot as clients see it.
@@ -188,7 +189,7 @@ func TestSlotGivenBack(t *testing.T) {
 	failed["payment"] = object{"method": "card", "token": "tok_declined"}
 	s.place(t, failed).wants(t, 202)
 	s.place(t, slots[3].pickup(0)).wantsSlotFull(t, slots[4], 1)
-	becomes(t, 15*time.Second, "the place of an expired order is free", func() bool { return *s.comingSlots(t)[3].Free == 1 })
+	dbtest.Becomes(t, 15*time.Second, "the place of an expired order is free", func() bool { return *s.comingSlots(t)[3].Free == 1 })
 	s.place(t, slots[3].pickup(0)).wants(t, 202)
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"frenchpress/db"
+	"frenchpress/db/dbtest"
 )
 
 // failedRefund is a refund of one of three lattes that the provider has refused for good. It would carry out another one.
@@ -19,7 +20,7 @@ func (s *shop) failedRefund(t *testing.T, staff string) order {
 	body["payment"] = object{"method": "card", "token": "tok_refund_fails_once"}
 	o := s.placed(t, body)
 	s.refund(t, staff, o, units(0, 1)).wants(t, 202)
-	becomes(t, 5*time.Second, "the refund fails", func() bool {
+	dbtest.Becomes(t, 5*time.Second, "the refund fails", func() bool {
 		return s.count(t, `select count(*) from refunds where status = 'failed' and order_id = $1`, o.ID) == 1
 	})
 	return o

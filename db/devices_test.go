@@ -107,15 +107,6 @@ func pair(t *testing.T, pool *pgxpool.Pool) pairing {
 	return pairing{device, token}
 }
 
-func within(t *testing.T, limit time.Duration, what string, holds func() bool) {
-	t.Helper()
-	for end := time.Now().Add(limit); !holds(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("not within %v: %s", limit, what)
-		}
-	}
-}
-
 func TestPairings(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Database(t)
@@ -140,7 +131,7 @@ func TestPairings(t *testing.T) {
 		device, err := pairings.Device(unasked, p.token)
 		return err == nil && *device == *p.Device
 	}
-	within(t, 3*time.Second, "it knows by itself a device that was there before", func() bool { return knows(kept) })
+	dbtest.Becomes(t, 3*time.Second, "it knows by itself a device that was there before", func() bool { return knows(kept) })
 	late := pair(t, pool)
 	if knows(late) {
 		t.Error("it knows a device that it has not read: this test cannot tell whether it asks")
@@ -154,7 +145,7 @@ func TestPairings(t *testing.T) {
 	if err := db.RevokeDevice(t.Context(), pool, 1, late.ID); err != nil {
 		t.Fatal(err)
 	}
-	within(t, 3*time.Second, "it hears of a revocation", func() bool { return pairings.Revoked(late.ID) && !knows(late) })
+	dbtest.Becomes(t, 3*time.Second, "it hears of a revocation", func() bool { return pairings.Revoked(late.ID) && !knows(late) })
 	if _, err := pairings.Device(t.Context(), late.token); !errors.Is(err, db.ErrUnknownToken) {
 		t.Errorf("after it was revoked: %v", err)
 	}
@@ -162,7 +153,7 @@ func TestPairings(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
-	within(t, 15*time.Second, "while it hears of nothing it asks", func() bool { return !knows(kept) })
+	dbtest.Becomes(t, 15*time.Second, "while it hears of nothing it asks", func() bool { return !knows(kept) })
 	if device, err := pairings.Device(t.Context(), kept.token); err != nil || *device != *kept.Device {
 		t.Errorf("%+v, %v", device, err)
 	}

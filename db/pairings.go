@@ -74,7 +74,7 @@ func (p *Pairings) Run(ctx context.Context) error {
 // Device is the device that has this token, or ErrUnknownToken. The database is asked about one that is new, and about
 // all while revocations cannot be heard of.
 func (p *Pairings) Device(ctx context.Context, token string) (*Device, error) {
-	hash := sha256.Sum256([]byte(token))
+	hash := [sha256.Size]byte(tokenHash(token))
 	switch device, revoked := p.known(hash); {
 	case revoked:
 		return nil, ErrUnknownToken
@@ -98,10 +98,10 @@ func (p *Pairings) Revoked(device uuid.UUID) bool {
 
 // known is the device with a token, nil unless it is known not to be revoked: nobody has said so, and it would have been
 // heard.
-func (p *Pairings) known(tokenHash [sha256.Size]byte) (_ *Device, revoked bool) {
+func (p *Pairings) known(hash [sha256.Size]byte) (_ *Device, revoked bool) {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	device := p.devices[tokenHash]
+	device := p.devices[hash]
 	if device == nil {
 		return nil, false
 	}
@@ -112,10 +112,10 @@ func (p *Pairings) known(tokenHash [sha256.Size]byte) (_ *Device, revoked bool) 
 }
 
 // keep remembers a device, in place of any one if there are too many.
-func (p *Pairings) keep(tokenHash [sha256.Size]byte, device *Device) {
+func (p *Pairings) keep(hash [sha256.Size]byte, device *Device) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.devices[tokenHash] = device
+	p.devices[hash] = device
 	for other := range p.devices {
 		if len(p.devices) <= pairingsKept {
 			break

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"frenchpress/db"
+	"frenchpress/db/dbtest"
 )
 
 // giveBackOne refunds one unit of an order's line.
@@ -163,11 +164,7 @@ func TestRefundThatComesBack(t *testing.T) {
 // until waits for a condition of the database or the provider.
 func (s *shop) until(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for end := time.Now().Add(within); !holds(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("not within %v: %s", within, what)
-		}
-	}
+	dbtest.Becomes(t, within, what, holds)
 }
 
 // TestReconcileGetsOn compares a whole day with a provider that never gets to the end of a list of more than two hours.

@@ -272,6 +272,16 @@ func removeAbandoned(ctx context.Context, place string) {
 	}
 }
 
+// Becomes waits until a condition holds, at most limit; after that the test fails.
+func Becomes(t testing.TB, limit time.Duration, what string, holds func() bool) {
+	t.Helper()
+	for end := time.Now().Add(limit); !holds(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("not within %v: %s", limit, what)
+		}
+	}
+}
+
 // Count is how many times a test does what it does: usual, or what a variable of the environment asks for, at least 1.
 func Count(t testing.TB, variable string, usual int) int {
 	t.Helper()
