@@ -10,8 +10,12 @@ closable(sheet);
 /** soldOutList opens with open(); push(type, fields) sends a command, pending() are those that wait. */
 export function soldOutList(store, { push, pending }) {
   let menu;
-  let wanted = '';
   let asked = ''; // the thing for which the times are being offered
+  const search = h('input', { type: 'search', 'aria-label': 'Find an item or option', placeholder: 'Find an item or option', oninput: () => draw() });
+  const list = h('div');
+  fill(sheet, h('div', { class: 'sold-out' },
+    h('button', { type: 'button', class: 'close', 'aria-label': 'Close', onclick: () => sheet.close() }),
+    h('h2', { id: 'sold-out-title', tabindex: '-1', autofocus: true }, 'Sold out'), search, list));
 
   async function load() {
     try {
@@ -22,20 +26,17 @@ export function soldOutList(store, { push, pending }) {
     if (sheet.open) draw();
   }
 
+  // Only the list, for what is drawn anew loses what is being typed in it.
   const draw = steady(() => {
     const focus = document.activeElement?.dataset.key;
-    const search = h('input', { type: 'search', 'aria-label': 'Find an item or option', placeholder: 'Find an item or option', value: wanted, 'data-key': 'search', oninput: (typed) => { wanted = typed.target.value; draw(); } });
-    fill(sheet, h('div', { class: 'sold-out' },
-      h('button', { type: 'button', class: 'close', 'aria-label': 'Close', onclick: () => sheet.close() }),
-      h('h2', { id: 'sold-out-title', tabindex: '-1', autofocus: true }, 'Sold out'), search,
-      menu ? sections() : h('p', { class: 'waiting' }, 'The menu cannot be read while the connection is lost.')));
-    if (focus) one(`[data-key="${focus}"]`, sheet)?.focus();
+    fill(list, menu ? sections() : h('p', { class: 'waiting' }, 'The menu cannot be read while the connection is lost.'));
+    if (focus) one(`[data-key="${focus}"]`, list)?.focus();
   });
 
   function sections() {
     const items = menu.categories.flatMap((category) => category.items);
     const options = new Map(items.flatMap((item) => item.option_groups).flatMap((group) => group.options).map((option) => [option.id, option]));
-    const rows = (kind, things) => things.map((thing) => ({ kind, ...thing, ...ahead(kind, thing) })).filter((thing) => thing.name.toLowerCase().includes(wanted.trim().toLowerCase()));
+    const rows = (kind, things) => things.map((thing) => ({ kind, ...thing, ...ahead(kind, thing) })).filter((thing) => thing.name.toLowerCase().includes(search.value.trim().toLowerCase()));
     const all = [...rows('item', items), ...rows('option', [...options.values()])];
     const out = all.filter((thing) => !thing.available);
     return [
@@ -66,7 +67,7 @@ export function soldOutList(store, { push, pending }) {
   function acts(thing, key) {
     const button = (words, part, act) => h('button', { type: 'button', class: 'button', 'aria-label': `${thing.name}: ${words}`, 'data-key': `${key}-${part}`, onclick: act }, words);
     if (!thing.available) return button('Bring back', 'back', () => send('available', thing));
-    if (asked !== key) return button('Sold out', 'ask', () => { asked = key; draw(); one(`[data-key="${key}-30"]`, sheet)?.focus(); });
+    if (asked !== key) return button('Sold out', 'ask', () => { asked = key; draw(); one(`[data-key="${key}-30"]`, list)?.focus(); });
     return [
       button('30 min', '30', () => send('sold_out', thing, new Date(Date.now() + 30 * MINUTE))),
       button('Today', 'day', () => send('sold_out', thing, endOfDay())),
@@ -84,7 +85,8 @@ export function soldOutList(store, { push, pending }) {
     load,
     draw: () => sheet.open && draw(),
     open() {
-      [asked, wanted] = ['', ''];
+      asked = '';
+      search.value = '';
       draw();
       sheet.showModal();
       load();
