@@ -12,14 +12,17 @@ import (
 // ErrUnknownToken is a token that is malformed, nobody's, or revoked.
 var ErrUnknownToken = errors.New("unknown token")
 
-// Device is a barista's device, paired with one store.
+// Device is a barista's device, paired with one store. Only Devices says when.
 type Device struct {
 	StoreID   int32
 	ID        uuid.UUID
-	Name      string
+	Name      string // deviceName
 	CreatedAt time.Time
 	RevokedAt *time.Time
 }
+
+// deviceName is made of the id alone, so that it need not be kept in memory.
+func deviceName(id uuid.UUID) string { return "board-" + id.String()[:8] }
 
 // PairDevice pairs a new device with a store and returns its token, which is not kept anywhere.
 func PairDevice(ctx context.Context, q Querier, storeID int32) (string, error) {
@@ -65,7 +68,7 @@ func pairDevices(ctx context.Context, q Querier, stores []int32) ([]string, erro
 		tokens[i] = newDeviceToken(storeID)
 		hashes[i] = tokenHash(tokens[i])
 		ids[i] = uuid.New()
-		names[i] = "board-" + ids[i].String()[:8]
+		names[i] = deviceName(ids[i])
 	}
 	_, err := q.Exec(ctx, `
     insert into devices (store_id, id, name, token_hash)
@@ -82,10 +85,10 @@ func DeviceByToken(ctx context.Context, q Querier, token string) (*Device, error
 	}
 	d := new(Device)
 	err := q.QueryRow(ctx, `
-    select store_id, id, name, created_at
+    select store_id, id, name
     from devices
     where store_id = $1 and token_hash = $2 and revoked_at is null`, storeID, tokenHash(token)).
-		Scan(&d.StoreID, &d.ID, &d.Name, &d.CreatedAt)
+		Scan(&d.StoreID, &d.ID, &d.Name)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, ErrUnknownToken
 	}

@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	// pairingsKept bounds the devices in memory, at some 170 bytes each: four for each store of the largest chain.
+	// pairingsKept bounds the devices in memory, at some 80 bytes each: four for each store of the largest chain.
 	pairingsKept = 1 << 17
 	// revokedEvery is how often revocations are looked for: one small query for all devices of this
 	// process, instead of one per request and stream.
@@ -33,21 +33,27 @@ type Pairings struct {
 	from time.Time // of the next look, by the clock of the database, which stamps revocations; only looks use it
 
 	mu      sync.RWMutex
-	devices map[[sha256.Size]byte]*Device // by the hash of the token
+	devices map[[sha256.Size]byte]pairing // by the hash of the token
 	revoked map[uuid.UUID]struct{}        // since the start, for ever: a device that was read before may come in after
 	looked  time.Time
 }
 
+// pairing has no pointers: the garbage collector need not look at the devices of a whole chain.
+type pairing struct {
+	storeID int32
+	id      uuid.UUID
+}
+
 // OpenPairings reads the devices that are paired. Run makes it hear of revocations.
 func OpenPairings(ctx context.Context, pool *pgxpool.Pool) (*Pairings, error) {
-	p := &Pairings{pool: pool, devices: map[[sha256.Size]byte]*Device{}, revoked: map[uuid.UUID]struct{}{}}
+	p := &Pairings{pool: pool, devices: map[[sha256.Size]byte]pairing{}, revoked: map[uuid.UUID]struct{}{}}
 	var now time.Time
 	if err := pool.QueryRow(ctx, `select now()`).Scan(&now); err != nil {
 		return nil, err
 	}
 	p.from = now.Add(-revokedOverlap)
 	rows, err := pool.Query(ctx, `
-    select token_hash, store_id, id, name, created_at
+    select token_hash, store_id, id
     from devices
     where revoked_at is null
     limit $1`, pairingsKept)
@@ -57,11 +63,11 @@ func OpenPairings(ctx context.Context, pool *pgxpool.Pool) (*Pairings, error) {
 	defer rows.Close()
 	for rows.Next() {
 		var hash []byte
-		d := new(Device)
-		if err := rows.Scan(&hash, &d.StoreID, &d.ID, &d.Name, &d.CreatedAt); err != nil {
+		var device pairing
+		if err := rows.Scan(&hash, &device.storeID, &device.id); err != nil {
 			return nil, err
 		}
-		p.keep([sha256.Size]byte(hash), d)
+		p.keep([sha256.Size]byte(hash), device)
 	}
 	return p, rows.Err()
 }
@@ -75,15 +81,15 @@ func (p *Pairings) Run(ctx context.Context) error {
 // all while revocations cannot be heard of.
 func (p *Pairings) Device(ctx context.Context, token string) (*Device, error) {
 	hash := [sha256.Size]byte(tokenHash(token))
-	switch device, revoked := p.known(hash); {
+	switch device, known, revoked := p.known(hash); {
 	case revoked:
 		return nil, ErrUnknownToken
-	case device != nil:
-		return device, nil
+	case known:
+		return &Device{StoreID: device.storeID, ID: device.id, Name: deviceName(device.id)}, nil
 	}
 	device, err := DeviceByToken(ctx, p.pool, token)
 	if err == nil {
-		p.keep(hash, device)
+		p.keep(hash, pairing{device.StoreID, device.ID})
 	}
 	return device, err
 }
@@ -96,23 +102,18 @@ func (p *Pairings) Revoked(device uuid.UUID) bool {
 	return revoked
 }
 
-// known is the device with a token, nil unless it is known not to be revoked: nobody has said so, and it would have been
-// heard.
-func (p *Pairings) known(hash [sha256.Size]byte) (_ *Device, revoked bool) {
+// known is the device with a token, if it is known not to be revoked: nobody has said so, and it would have been heard.
+func (p *Pairings) known(hash [sha256.Size]byte) (device pairing, known, revoked bool) {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	device := p.devices[hash]
-	if device == nil {
-		return nil, false
+	if device, known = p.devices[hash]; known {
+		_, revoked = p.revoked[device.id]
 	}
-	if _, revoked = p.revoked[device.ID]; revoked || time.Since(p.looked) > revokedStale {
-		return nil, revoked
-	}
-	return device, false
+	return device, known && !revoked && time.Since(p.looked) <= revokedStale, revoked
 }
 
 // keep remembers a device, in place of any one if there are too many.
-func (p *Pairings) keep(hash [sha256.Size]byte, device *Device) {
+func (p *Pairings) keep(hash [sha256.Size]byte, device pairing) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.devices[hash] = device
