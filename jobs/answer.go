@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"regexp"
@@ -12,8 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
 	"github.com/stripe/stripe-go/v85"
 )
 
@@ -87,18 +84,6 @@ type refusal struct{ words string }
 
 func (r *refusal) Error() string { return "the provider refuses for good: " + r.words }
 
-// rawAnswer is an answer that is not read yet.
-type rawAnswer struct{ body io.ReadCloser }
-
-// SetLastResponse takes the answer from the library.
-func (a *rawAnswer) SetLastResponse(r *stripe.StreamingAPIResponse) { a.body = r.Body }
-
-// read reads the answer to its end.
-func (a *rawAnswer) read(into any) error {
-	err := json.UnmarshalRead(a.body, into, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
-	return errors.Join(err, a.body.Close())
-}
-
 // answer is what we want to know of an intent or a refund.
 type answer struct {
 	ID       string            `json:"id"`
@@ -151,15 +136,6 @@ func intentOf(in *stripe.PaymentIntent) *Intent {
 		a.Last = &lastFault{string(last.Type), string(last.Code), string(last.DeclineCode), last.Msg}
 	}
 	return a.intent()
-}
-
-// refundOf is a refund as the library shows it.
-func refundOf(in *stripe.Refund) *Refund {
-	a := &answer{ID: in.ID, Status: string(in.Status), Amount: in.Amount, Created: in.Created, Metadata: in.Metadata, Failure: string(in.FailureReason)}
-	if in.PaymentIntent != nil {
-		a.Intent = in.PaymentIntent.ID
-	}
-	return a.refund()
 }
 
 var stableWord = regexp.MustCompile(`^[a-z_]{1,60}$`)

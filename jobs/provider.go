@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/stripe/stripe-go/v85"
 
 	"frenchpress/db"
@@ -36,11 +38,11 @@ const (
 // Provider charges cards and gives money back: whoever speaks Stripe's API at an address, or the built-in sandbox.
 // Nothing is tried again in here: what follows an answer, or none, is for next to say.
 type Provider struct {
-	stripe  *stripe.Client
-	backend stripe.Backend // of the same
-	key     string
-	at      string // for the log
-	log     *slog.Logger
+	library   *stripe.BackendImplementation // makes requests and reads refusals
+	transport http.RoundTripper
+	key       string
+	at        string // for the log
+	log       *slog.Logger
 }
 
 // NewProvider makes a client of the provider at an address. With a transport of its own nothing goes over the network.
@@ -56,32 +58,12 @@ func NewProvider(at, key string, transport http.RoundTripper, log *slog.Logger) 
 			IdleConnTimeout:     time.Minute,
 		}
 	}
-	backends := stripe.NewBackendsWithConfig(&stripe.BackendConfig{
-		URL:               stripe.String(strings.TrimSuffix(at, "/")),
-		HTTPClient:        &http.Client{Transport: bounded{transport}, Timeout: callTimeout, CheckRedirect: stay},
-		MaxNetworkRetries: stripe.Int64(0),
-		EnableTelemetry:   stripe.Bool(false),
-		LeveledLogger:     &stripe.LeveledLogger{Level: stripe.LevelNull},
-	})
-	return &Provider{stripe: stripe.NewClient(key, stripe.WithBackends(backends)), backend: backends.API, key: key, at: at, log: log}
-}
-
-// stay follows nobody elsewhere: a request with our key is for one address.
-func stay(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-
-// bounded is a transport whose answers end.
-type bounded struct{ http.RoundTripper }
-
-// RoundTrip sends the request on.
-func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
-	resp, err := b.RoundTripper.RoundTrip(r)
-	if err == nil {
-		resp.Body = struct {
-			io.Reader
-			io.Closer
-		}{http.MaxBytesReader(nil, resp.Body, answerLimit), resp.Body}
-	}
-	return resp, err
+	library := stripe.GetBackendWithConfig(stripe.APIBackend, &stripe.BackendConfig{
+		URL:             stripe.String(strings.TrimSuffix(at, "/")),
+		EnableTelemetry: stripe.Bool(false),
+		LeveledLogger:   &stripe.LeveledLogger{Level: stripe.LevelNull},
+	}).(*stripe.BackendImplementation)
+	return &Provider{library: library, transport: transport, key: key, at: at, log: log}
 }
 
 // Create makes the intent of a charge, with the card but without taking money.
@@ -121,18 +103,43 @@ func (p *Provider) ask(ctx context.Context, tried, method, path string, form url
 }
 
 // call asks for something and reads the answer as it comes, once, for what we want to know. Every order comes through
-// here twice, and again when books are compared: the library's own type of an intent knows hundreds of fields, and it
-// reads each answer three times.
+// here twice, and again when books are compared: the library's own type of an intent knows hundreds of fields, it reads
+// each answer three times, and to send a request takes it longer than all the rest. Nobody is followed elsewhere: a
+// request with our key is for one address.
 func (p *Provider) call(ctx context.Context, method, path string, form url.Values, key string, into any) error {
-	params := &stripe.Params{Context: ctx, Extra: &stripe.ExtraValues{Values: form}}
-	if key != "" {
-		params.IdempotencyKey = stripe.String(key)
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	body := form.Encode()
+	if method == http.MethodGet && body != "" {
+		path, body = path+"?"+body, ""
 	}
-	var raw rawAnswer
-	if err := p.backend.CallStreaming(method, path, p.key, params, &raw); err != nil {
+	params := &stripe.Params{Context: ctx}
+	if key != "" {
+		params.IdempotencyKey = &key
+	}
+	request, err := p.library.NewRequest(method, path, p.key, "application/x-www-form-urlencoded", params)
+	if err != nil {
 		return err
 	}
-	return raw.read(into)
+	if body != "" {
+		request.ContentLength = int64(len(body))
+		request.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(body)), nil }
+		request.Body, _ = request.GetBody()
+	}
+	response, err := p.transport.RoundTrip(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	answer := http.MaxBytesReader(nil, response.Body, answerLimit)
+	if response.StatusCode < http.StatusBadRequest {
+		return json.UnmarshalRead(answer, into, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	}
+	refusal, err := io.ReadAll(answer)
+	if err != nil {
+		return err
+	}
+	return p.library.ResponseToError(response, refusal)
 }
 
 const (
@@ -156,15 +163,15 @@ func (p *Provider) Refund(ctx context.Context, key string, of *db.Charge, amount
 		}
 	}
 	for n := range keysMost {
-		var refund *stripe.Refund
+		var refund *Refund
 		refund, err = p.createRefund(ctx, key, n, of, amount)
 		var fault *stripe.Error
 		switch {
-		case err == nil && refund.Status == stripe.RefundStatusPending: // as it was when it was made: a repeat says so for ever
+		case err == nil && refund.State == string(stripe.RefundStatusPending): // as it was when it was made: a repeat says so for ever
 			now, err := p.ReadRefund(ctx, refund.ID)
 			return now.outcome(err)
 		case err == nil:
-			return refundOf(refund).outcome(nil)
+			return refund.outcome(nil)
 		case !errors.As(err, &fault) || meaning(fault) != spent:
 			return "", p.wrapped(ctx, "give money back", err)
 		}
@@ -176,15 +183,28 @@ func (p *Provider) Refund(ctx context.Context, key string, of *db.Charge, amount
 }
 
 // createRefund asks for a refund under its key, or the nth one after that.
-func (p *Provider) createRefund(ctx context.Context, key string, n int, of *db.Charge, amount int64) (*stripe.Refund, error) {
-	params := &stripe.RefundCreateParams{
-		PaymentIntent: stripe.String(of.Intent), Amount: stripe.Int64(amount), Metadata: map[string]string{"order": of.Reference(), "key": key},
+func (p *Provider) createRefund(ctx context.Context, key string, n int, of *db.Charge, amount int64) (*Refund, error) {
+	form := url.Values{
+		"payment_intent": {of.Intent}, "amount": {strconv.FormatInt(amount, 10)},
+		"metadata[order]": {of.Reference()}, "metadata[key]": {key},
 	}
-	params.IdempotencyKey = stripe.String(key)
 	if n > 0 {
-		params.IdempotencyKey = stripe.String(fmt.Sprintf("%s-again-%d", key, n))
+		key = fmt.Sprintf("%s-again-%d", key, n)
 	}
-	return p.stripe.V1Refunds.Create(ctx, params)
+	return p.refund(ctx, http.MethodPost, refundsPath, form, key)
+}
+
+// refund asks something about one refund.
+func (p *Provider) refund(ctx context.Context, method, path string, form url.Values, key string) (*Refund, error) {
+	var a answer
+	err := p.call(ctx, method, path, form, key, &a)
+	if err == nil && a.ID == "" {
+		err = errors.New("an answer without a refund")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return a.refund(), nil
 }
 
 // refundUnder is the refund of an intent that was made under a key, nil if there is none.
@@ -213,11 +233,11 @@ func (r *Refund) outcome(err error) (ref string, _ error) {
 
 // ReadRefund asks what became of a refund.
 func (p *Provider) ReadRefund(ctx context.Context, id string) (*Refund, error) {
-	refund, err := p.stripe.V1Refunds.Retrieve(ctx, id, nil)
+	refund, err := p.refund(ctx, http.MethodGet, stripe.FormatURLPath(refundsPath+"/%s", id), nil, "")
 	if err != nil {
 		return nil, p.wrapped(ctx, "read a refund", err)
 	}
-	return refundOf(refund), nil
+	return refund, nil
 }
 
 // Intents gives each of those created from one moment until before another. More than limit are errTooMany.
