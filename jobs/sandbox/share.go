@@ -142,8 +142,10 @@ func readBody(r *http.Request) ([]byte, error) {
 }
 
 func withBody(r *http.Request, body []byte) *http.Request {
-	r = r.Clone(r.Context())
-	r.URL.Scheme, r.URL.Host = "http", "sandbox"
+	to := *r.URL
+	to.Scheme, to.Host = "http", "sandbox"
+	r = r.WithContext(r.Context()) // a copy, which shares the headers: nobody writes to them
+	r.URL = &to
 	r.ContentLength = int64(len(body))
 	r.Body, r.GetBody = http.NoBody, func() (io.ReadCloser, error) { return http.NoBody, nil }
 	if len(body) > 0 {
