@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unique"
 
 	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/jackc/pgx/v5"
@@ -64,13 +63,14 @@ type Catalog struct {
 	sorted   []*Store        // by slug
 	versions map[int32]int32 // the newest version of each menu
 
-	loads    singleflight.Group
-	loading  sync.Mutex // one load of stores at a time
-	from     time.Time  // of the next load: changes since the last one that succeeded, under loading
-	parsed   *lru.Cache[menuKey, *Menu]
-	rendered *lru.Cache[renderKey, *RenderedMenu]
-	hours    map[string]Hours          // equal hours are kept once; only load writes here
-	places   map[string]*time.Location // likewise
+	loads      singleflight.Group
+	loading    sync.Mutex // one load of stores at a time
+	from       time.Time  // of the next load: changes since the last one that succeeded, under loading
+	parsed     *lru.Cache[menuKey, *Menu]
+	rendered   *lru.Cache[renderKey, *RenderedMenu]
+	hours      map[string]Hours          // equal hours are kept once; only load writes here
+	places     map[string]*time.Location // likewise
+	currencies map[string]string         // likewise
 }
 
 type menuKey struct{ MenuID, Version int32 }
@@ -90,7 +90,7 @@ func OpenCatalog(ctx context.Context, pool *pgxpool.Pool) (*Catalog, error) {
 	}
 	c := &Catalog{
 		pool: pool, bySlug: map[string]*Store{}, byID: map[int32]*Store{}, versions: map[int32]int32{},
-		parsed: parsed, rendered: rendered, hours: map[string]Hours{}, places: map[string]*time.Location{},
+		parsed: parsed, rendered: rendered, hours: map[string]Hours{}, places: map[string]*time.Location{}, currencies: map[string]string{},
 	}
 	c.from = time.Now().Add(-catalogOverlap)
 	return c, c.load(ctx, time.Time{})
@@ -198,6 +198,10 @@ func (c *Catalog) scanStore(row pgx.CollectableRow) (*Store, error) {
 		return nil, err
 	}
 	s.compact()
+	if _, known := c.currencies[s.Currency]; !known {
+		c.currencies[s.Currency] = s.Currency
+	}
+	s.Currency = c.currencies[s.Currency]
 	if len(overlay.Prices)+len(overlay.SoldOut) > 0 {
 		s.Overlay = &Overlay{overlay.Prices, overlay.SoldOut}
 	}
@@ -218,12 +222,11 @@ func (c *Catalog) scanStore(row pgx.CollectableRow) (*Store, error) {
 	return s, nil
 }
 
-// compact puts what the store is called into one piece of memory, and takes the currency from where all stores have theirs:
-// a chain has tens of thousands, and every piece is looked at in each garbage collection.
+// compact puts what the store is called into one piece of memory: a chain has tens of thousands, and the garbage collector
+// looks at every piece each time.
 func (s *Store) compact() {
 	text, name, address := s.Slug+s.Name+s.Address, len(s.Slug), len(s.Slug)+len(s.Name)
 	s.Slug, s.Name, s.Address = text[:name], text[name:address], text[address:]
-	s.Currency = unique.Make(s.Currency).Value()
 }
 
 // Store finds a store by its slug.

@@ -12,7 +12,7 @@ import (
 // ErrUnknownToken is a token that is malformed, nobody's, or revoked.
 var ErrUnknownToken = errors.New("unknown token")
 
-// Device is a barista's device, paired with one store. Only Devices says when.
+// Device is a barista's device, paired with one store. Devices alone sets the two times.
 type Device struct {
 	StoreID   int32
 	ID        uuid.UUID
@@ -85,13 +85,14 @@ func DeviceByToken(ctx context.Context, q Querier, token string) (*Device, error
 	}
 	d := new(Device)
 	err := q.QueryRow(ctx, `
-    select store_id, id, name
+    select store_id, id
     from devices
     where store_id = $1 and token_hash = $2 and revoked_at is null`, storeID, tokenHash(token)).
-		Scan(&d.StoreID, &d.ID, &d.Name)
+		Scan(&d.StoreID, &d.ID)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, ErrUnknownToken
 	}
+	d.Name = deviceName(d.ID)
 	return d, err
 }
 

@@ -166,11 +166,8 @@ func wordsOf(fault *stripe.Error) string {
 
 // heard makes of an answer what it means.
 func (p *Provider) heard(ctx context.Context, tried string, a *answer, err error) said {
-	if err == nil && a.ID != "" {
-		return said{Word: told, Intent: a.intent()}
-	}
 	if err == nil {
-		err = errors.New("an answer without an intent")
+		return said{Word: told, Intent: a.intent()}
 	}
 	var fault *stripe.Error
 	if !errors.As(err, &fault) {

@@ -1,8 +1,17 @@
 package jobs
 
 import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/uuid"
 
 	"frenchpress/db"
 )
@@ -52,5 +61,70 @@ func TestKeysThatSayNothingNew(t *testing.T) {
 	}
 	if refunds, err := p.RefundsOf(t.Context(), c.Intent); len(refunds) != 1 {
 		t.Errorf("%d refunds, %v", len(refunds), err)
+	}
+}
+
+// TestStrangeAnswers gets what no provider should say, or somebody else in between does. Nothing of it is believed, and
+// what is told of it holds neither card nor key.
+func TestStrangeAnswers(t *testing.T) {
+	t.Parallel()
+	const card, key = "4242424242424242", "sk_test_secret"
+	page := "<html>" + strings.Repeat(card, 100)
+	for name, c := range map[string]struct {
+		status int
+		body   string
+		word   word
+		says   string
+	}{
+		"another intent":           {200, `{"id":"pi_2","status":"succeeded"}`, silent, `"pi_2"`},
+		"no intent":                {200, `{}`, silent, `the intent ""`},
+		"an answer cut short":      {200, `{"id":"pi_1","status":"succ`, silent, "status 200"},
+		"a page":                   {200, page, silent, "status 200"},
+		"somewhere else":           {302, `{"id":"pi_1","status":"succeeded"}`, silent, "status 302"},
+		"a proxy's page":           {502, page, silent, "status 502"},
+		"another API's refusal":    {400, `{"message":"` + card + `"}`, silent, "status 400"},
+		"a key that is not known":  {401, "", busy, "status 401"},
+		"a way that is not open":   {403, page, busy, "status 403"},
+		"a refusal without an end": {500, `{"error":{"message":"` + strings.Repeat(card, answerLimit/len(card)) + `"}}`, silent, "status 500"},
+	} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(c.status)
+			_, _ = io.WriteString(w, c.body)
+		}))
+		p := NewProvider(server.URL, key, nil, slog.New(slog.DiscardHandler))
+		charge := &db.Charge{OrderRef: db.OrderRef{StoreID: 1, ID: uuid.Must(uuid.NewV7())}, Attempt: 1, Amount: 575, Currency: "USD", Token: card, Tries: 1, Intent: "pi_1"}
+		heard := p.Confirm(t.Context(), charge)
+		if heard.Word != c.word || heard.Intent != nil || !strings.Contains(heard.Err.Error(), c.says) {
+			t.Errorf("%s: %s %+v, %v", name, heard.Word, heard.Intent, heard.Err)
+		}
+		var gone *refusal
+		ref, err := p.Refund(t.Context(), "refund-1", charge, 100, time.Now())
+		if c.status != http.StatusOK && (ref != "" || err == nil || errors.As(err, &gone)) {
+			t.Errorf("%s: refunded as %q, %v", name, ref, err)
+		}
+		for _, secret := range []string{card, key} {
+			if said := fmt.Sprint(heard.Err, heard.Words, err); strings.Contains(said, secret) {
+				t.Errorf("%s: it says %.300s", name, said)
+			}
+		}
+		server.Close()
+	}
+}
+
+// TestRefundsInEveryState takes a refund for done, or for refused, only in a state that says so.
+func TestRefundsInEveryState(t *testing.T) {
+	t.Parallel()
+	var gone *refusal
+	for state, means := range map[string]func(error) bool{
+		"succeeded":       func(err error) bool { return err == nil },
+		"failed":          func(err error) bool { return errors.As(err, &gone) },
+		"canceled":        func(err error) bool { return errors.As(err, &gone) },
+		"pending":         func(err error) bool { return errors.Is(err, errNotYet) },
+		"requires_action": func(err error) bool { return errors.Is(err, errNotYet) },
+		"":                func(err error) bool { return errors.Is(err, errNotYet) },
+	} {
+		if ref, err := (&Refund{ID: "re_1", State: state}).outcome(nil); ref != "re_1" || !means(err) {
+			t.Errorf("%q: %q, %v", state, ref, err)
+		}
 	}
 }

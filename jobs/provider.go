@@ -38,11 +38,17 @@ const (
 // Provider charges cards and gives money back: whoever speaks Stripe's API at an address, or the built-in sandbox.
 // Nothing is tried again in here: what follows an answer, or none, is for next to say.
 type Provider struct {
-	library   *stripe.BackendImplementation // makes requests and reads refusals
+	library   library
 	transport http.RoundTripper
 	key       string
 	at        string // for the log
 	log       *slog.Logger
+}
+
+// library is what we need of the provider's own one: it makes requests and reads refusals.
+type library interface {
+	NewRequest(method, path, key, contentType string, params *stripe.Params) (*http.Request, error)
+	ResponseToError(response *http.Response, body []byte) error
 }
 
 // NewProvider makes a client of the provider at an address. With a transport of its own nothing goes over the network.
@@ -58,12 +64,12 @@ func NewProvider(at, key string, transport http.RoundTripper, log *slog.Logger) 
 			IdleConnTimeout:     time.Minute,
 		}
 	}
-	library := stripe.GetBackendWithConfig(stripe.APIBackend, &stripe.BackendConfig{
+	backend := stripe.GetBackendWithConfig(stripe.APIBackend, &stripe.BackendConfig{
 		URL:             stripe.String(strings.TrimSuffix(at, "/")),
 		EnableTelemetry: stripe.Bool(false),
 		LeveledLogger:   &stripe.LeveledLogger{Level: stripe.LevelNull},
-	}).(*stripe.BackendImplementation)
-	return &Provider{library: library, transport: transport, key: key, at: at, log: log}
+	})
+	return &Provider{library: backend.(library), transport: transport, key: key, at: at, log: log}
 }
 
 // Create makes the intent of a charge, with the card but without taking money.
@@ -76,70 +82,100 @@ func (p *Provider) Create(ctx context.Context, c *db.Charge) said {
 		"payment_method_data[card][token]": {c.Token},
 		"metadata[order]":                  {c.Reference()},
 		"metadata[attempt]":                {strconv.Itoa(c.Attempt)},
-	}, c.KeyFor("create"))
+	}, c.KeyFor("create"), "")
 }
 
 // Confirm takes the money.
 func (p *Provider) Confirm(ctx context.Context, c *db.Charge) said {
-	return p.ask(ctx, "confirm an intent", http.MethodPost, stripe.FormatURLPath(intentsPath+"/%s/confirm", c.Intent), nil, c.KeyFor("confirm"))
+	return p.ask(ctx, "confirm an intent", http.MethodPost, pathOf(intentsPath, c.Intent, "/confirm"), nil, c.KeyFor("confirm"), c.Intent)
 }
 
 // Cancel makes sure that an intent that took no money never will.
 func (p *Provider) Cancel(ctx context.Context, c *db.Charge, reason string) said {
-	return p.ask(ctx, "cancel an intent", http.MethodPost, stripe.FormatURLPath(intentsPath+"/%s/cancel", c.Intent),
-		url.Values{"cancellation_reason": {reason}}, c.KeyFor("cancel"))
+	return p.ask(ctx, "cancel an intent", http.MethodPost, pathOf(intentsPath, c.Intent, "/cancel"),
+		url.Values{"cancellation_reason": {reason}}, c.KeyFor("cancel"), c.Intent)
 }
 
 // Read asks what became of an intent.
 func (p *Provider) Read(ctx context.Context, id string) said {
-	return p.ask(ctx, "read an intent", http.MethodGet, stripe.FormatURLPath(intentsPath+"/%s", id), nil, "")
+	return p.ask(ctx, "read an intent", http.MethodGet, pathOf(intentsPath, id, ""), nil, "", id)
 }
 
-// ask asks something about one intent.
-func (p *Provider) ask(ctx context.Context, tried, method, path string, form url.Values, key string) said {
+func pathOf(list, id, what string) string { return list + "/" + url.PathEscape(id) + what }
+
+// ask asks something about one intent, a new one if it has no id yet. An answer about another one is none.
+func (p *Provider) ask(ctx context.Context, tried, method, path string, form url.Values, key, id string) said {
 	var a answer
 	err := p.call(ctx, method, path, form, key, &a)
+	if err == nil && (a.ID == "" || id != "" && a.ID != id) {
+		err = fmt.Errorf("an answer about the intent %q", a.ID)
+	}
 	return p.heard(ctx, tried, &a, err)
 }
 
 // call asks for something and reads the answer as it comes, once, for what we want to know. Every order comes through
 // here twice, and again when books are compared: the library's own type of an intent knows hundreds of fields, it reads
-// each answer three times, and to send a request takes it longer than all the rest. Nobody is followed elsewhere: a
-// request with our key is for one address.
+// each answer three times, and its way of sending takes as long again. Nobody is followed elsewhere: a request with our
+// key is for one address.
 func (p *Provider) call(ctx context.Context, method, path string, form url.Values, key string, into any) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	body := form.Encode()
-	if method == http.MethodGet && body != "" {
-		path, body = path+"?"+body, ""
+	request, err := p.request(ctx, method, path, form, key)
+	if err != nil {
+		return err
 	}
+	response, err := p.transport.RoundTrip(request)
+	if err != nil {
+		return fmt.Errorf("%s %s: %w", method, path, err)
+	}
+	defer response.Body.Close()
+	body := http.MaxBytesReader(nil, response.Body, answerLimit)
+	if response.StatusCode < http.StatusMultipleChoices {
+		err = json.UnmarshalRead(body, into, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	} else {
+		err = p.refused(response, body)
+	}
+	var fault *stripe.Error
+	if err != nil && !errors.As(err, &fault) {
+		return fmt.Errorf("%s %s: status %d: %w", method, path, response.StatusCode, err)
+	}
+	return err
+}
+
+func (p *Provider) request(ctx context.Context, method, path string, form url.Values, key string) (*http.Request, error) {
 	params := &stripe.Params{Context: ctx}
 	if key != "" {
 		params.IdempotencyKey = &key
 	}
+	words := form.Encode()
+	if method == http.MethodGet && words != "" {
+		path, words = path+"?"+words, ""
+	}
 	request, err := p.library.NewRequest(method, path, p.key, "application/x-www-form-urlencoded", params)
+	if err != nil || words == "" {
+		return request, err
+	}
+	request.ContentLength = int64(len(words))
+	request.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(words)), nil }
+	request.Body, err = request.GetBody()
+	return request, err
+}
+
+// refused is what the provider says in place of an answer. What does not come from its API is not repeated: nobody knows
+// what is in there, a guest's card perhaps.
+func (p *Provider) refused(response *http.Response, body io.Reader) error {
+	text, err := io.ReadAll(body)
 	if err != nil {
 		return err
 	}
-	if body != "" {
-		request.ContentLength = int64(len(body))
-		request.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(body)), nil }
-		request.Body, _ = request.GetBody()
+	var fault *stripe.Error
+	switch status := response.StatusCode; {
+	case errors.As(p.library.ResponseToError(response, text), &fault):
+		return fault
+	case status == http.StatusUnauthorized || status == http.StatusForbidden:
+		return &stripe.Error{HTTPStatusCode: status, Msg: http.StatusText(status)}
 	}
-	response, err := p.transport.RoundTrip(request)
-	if err != nil {
-		return err
-	}
-	defer response.Body.Close()
-	answer := http.MaxBytesReader(nil, response.Body, answerLimit)
-	if response.StatusCode < http.StatusBadRequest {
-		return json.UnmarshalRead(answer, into, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
-	}
-	refusal, err := io.ReadAll(answer)
-	if err != nil {
-		return err
-	}
-	return p.library.ResponseToError(response, refusal)
+	return fmt.Errorf("%d bytes of %q that are not the API's", len(text), response.Header.Get("Content-Type"))
 }
 
 const (
@@ -220,20 +256,21 @@ func (p *Provider) refundUnder(ctx context.Context, key, intent string) (*Refund
 
 // outcome is what the refund came to, unless it could not be read.
 func (r *Refund) outcome(err error) (ref string, _ error) {
-	switch {
-	case err != nil:
+	if err != nil {
 		return "", err
-	case r.State == string(stripe.RefundStatusPending):
-		return r.ID, errNotYet
-	case !r.Gone():
+	}
+	switch stripe.RefundStatus(r.State) {
+	case stripe.RefundStatusSucceeded:
+		return r.ID, nil
+	case stripe.RefundStatusFailed, stripe.RefundStatusCanceled:
 		return r.ID, &refusal{words: strings.TrimSpace(r.State + " " + r.Failure)}
 	}
-	return r.ID, nil
+	return r.ID, errNotYet
 }
 
 // ReadRefund asks what became of a refund.
 func (p *Provider) ReadRefund(ctx context.Context, id string) (*Refund, error) {
-	refund, err := p.refund(ctx, http.MethodGet, stripe.FormatURLPath(refundsPath+"/%s", id), nil, "")
+	refund, err := p.refund(ctx, http.MethodGet, pathOf(refundsPath, id, ""), nil, "")
 	if err != nil {
 		return nil, p.wrapped(ctx, "read a refund", err)
 	}

@@ -79,6 +79,7 @@ export function soldOutList(store, { push, pending }) {
     asked = '';
     push(type, { [thing.kind]: thing.id, ...(until && { until: until.toISOString() }) });
     draw();
+    one(`[data-key="${thing.kind}-${thing.id}-${type === 'sold_out' ? 'back' : 'ask'}"]`, list)?.focus({ preventScroll: true }); // it may have moved far away
   }
 
   return {

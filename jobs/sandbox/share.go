@@ -144,7 +144,7 @@ func readBody(r *http.Request) ([]byte, error) {
 func withBody(r *http.Request, body []byte) *http.Request {
 	to := *r.URL
 	to.Scheme, to.Host = "http", "sandbox"
-	r = r.WithContext(r.Context()) // a copy, which shares the headers: nobody writes to them
+	r = r.WithContext(r.Context()) // a copy, which shares the headers: whoever asks does not write to them any more
 	r.URL = &to
 	r.ContentLength = int64(len(body))
 	r.Body, r.GetBody = http.NoBody, func() (io.ReadCloser, error) { return http.NoBody, nil }
