@@ -22,9 +22,8 @@ const stopWait = 45 * time.Second
 // version is stamped by the build.
 var version string
 
-// gcPercent is by how much the heap grows between two collections. With 31,048 stores and their devices to look through,
-// a third fewer collections than with Go's 100 save a twentieth of the processor time at a chain's peak, for 10 MiB. GOGC
-// overrides it.
+// gcPercent is by how much the heap grows between two collections. With 31,048 stores to look through, a third fewer
+// collections than with Go's 100 saved a twentieth of the processor time at a chain's peak, for 10 MiB. GOGC overrides it.
 const gcPercent = 150
 
 func main() {

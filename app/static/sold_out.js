@@ -13,6 +13,8 @@ export function soldOutList(store, { push, pending }) {
   let asked = ''; // the thing for which the times are being offered
   const search = h('input', { type: 'search', 'aria-label': 'Find an item or option', placeholder: 'Find an item or option', oninput: () => draw() });
   const list = h('div');
+  const keyOf = (thing) => `${thing.kind}-${thing.id}`;
+  const keyed = (key) => one(`[data-key="${key}"]`, list);
   fill(sheet, h('div', { class: 'sold-out' },
     h('button', { type: 'button', class: 'close', 'aria-label': 'Close', onclick: () => sheet.close() }),
     h('h2', { id: 'sold-out-title', tabindex: '-1', autofocus: true }, 'Sold out'), search, list));
@@ -30,7 +32,7 @@ export function soldOutList(store, { push, pending }) {
   const draw = steady(() => {
     const focus = document.activeElement?.dataset.key;
     fill(list, menu ? sections() : h('p', { class: 'waiting' }, 'The menu cannot be read while the connection is lost.'));
-    if (focus) one(`[data-key="${focus}"]`, list)?.focus();
+    if (focus) keyed(focus)?.focus();
   });
 
   function sections() {
@@ -59,7 +61,7 @@ export function soldOutList(store, { push, pending }) {
   }
 
   function row(thing) {
-    const key = `${thing.kind}-${thing.id}`;
+    const key = keyOf(thing);
     const small = [thing.available ? '' : back(thing.available_from) || 'until further notice', thing.unsent && 'not sent yet'].filter(Boolean).join(', ');
     return h('li', null, h('span', { class: 'thing' }, thing.name, small && h('small', null, small)), acts(thing, key));
   }
@@ -67,7 +69,7 @@ export function soldOutList(store, { push, pending }) {
   function acts(thing, key) {
     const button = (words, part, act) => h('button', { type: 'button', class: 'button', 'aria-label': `${thing.name}: ${words}`, 'data-key': `${key}-${part}`, onclick: act }, words);
     if (!thing.available) return button('Bring back', 'back', () => send('available', thing));
-    if (asked !== key) return button('Sold out', 'ask', () => { asked = key; draw(); one(`[data-key="${key}-30"]`, list)?.focus(); });
+    if (asked !== key) return button('Sold out', 'ask', () => { asked = key; draw(); keyed(`${key}-30`)?.focus(); });
     return [
       button('30 min', '30', () => send('sold_out', thing, new Date(Date.now() + 30 * MINUTE))),
       button('Today', 'day', () => send('sold_out', thing, endOfDay())),
@@ -79,7 +81,7 @@ export function soldOutList(store, { push, pending }) {
     asked = '';
     push(type, { [thing.kind]: thing.id, ...(until && { until: until.toISOString() }) });
     draw();
-    one(`[data-key="${thing.kind}-${thing.id}-${type === 'sold_out' ? 'back' : 'ask'}"]`, list)?.focus({ preventScroll: true }); // it may have moved far away
+    keyed(`${keyOf(thing)}-${type === 'sold_out' ? 'back' : 'ask'}`)?.focus({ preventScroll: true }); // it may have moved far away
   }
 
   return {
