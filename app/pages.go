@@ -216,7 +216,7 @@ func (a *API) storyOf(c echo.Context) (storyPage, error) {
 	if err != nil {
 		return storyPage{}, err
 	}
-	jobs, err := a.jobs.Story(ctx, ref)
+	jobs, err := a.jobs.Story(ctx, order)
 	if err != nil {
 		return storyPage{}, err
 	}

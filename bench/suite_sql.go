@@ -54,7 +54,7 @@ select store_id, id, 1, :total::int8, 'tok_visa', 'pending', now(), now()
 from unnest(:stores::int4[], :ids::uuid[]) as v (store_id, id);
 
 insert into river_job (args, kind, max_attempts, priority, queue, state, scheduled_at, tags)
-select jsonb_build_object('orders', jsonb_agg(jsonb_build_object('s', store_id, 'o', id))), 'charge', 10, 1, 'charge', 'available', now(), '{}'
+select jsonb_build_object('orders', string_agg(store_id || '/' || id, ' ')), 'charge', 10, 1, 'charge', 'available', now(), '{}'
 from unnest(:stores::int4[], :ids::uuid[]) as v (store_id, id)
 returning id;
 

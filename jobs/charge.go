@@ -25,7 +25,7 @@ const (
 )
 
 type chargeArgs struct {
-	Orders []db.OrderRef `json:"orders"`
+	Orders orderList `json:"orders"`
 }
 
 func (chargeArgs) Kind() string { return "charge" }

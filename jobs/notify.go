@@ -11,7 +11,7 @@ import (
 )
 
 type notifyArgs struct {
-	Notices []db.Notice `json:"notices"`
+	Notices noticeList `json:"notices"`
 }
 
 func (notifyArgs) Kind() string { return "notify" }

@@ -118,7 +118,7 @@ func TestSweepLeavesJobsAlone(t *testing.T) {
 	s := openShop(t)
 	alone, grouped, stands := s.forgotten(t, "tok_visa"), s.forgotten(t, "tok_visa"), s.forgotten(t, "tok_visa")
 	s.giveJob(t, settleArgs{alone.Ref()})
-	s.giveJob(t, chargeArgs{[]db.OrderRef{grouped.Ref()}})
+	s.giveJob(t, chargeArgs{orderList{grouped.Ref()}})
 	s.exec(t, `insert into river_job (kind, args, state, queue, max_attempts, scheduled_at)
 		select kind, args::jsonb, 'scheduled', kind, 50, now() + interval '1 hour' from (values ('settle', '{"s": "x"}'), ('charge', '{"orders": 7}')) as poison (kind, args)`)
 	for _, o := range []*db.Order{alone, grouped, stands} {

@@ -116,7 +116,7 @@ func (w *sweepWorker) jobsOf(ctx context.Context) (map[jobOf]bool, error) {
 	for _, job := range jobs {
 		var of struct {
 			db.OrderRef
-			Orders []db.OrderRef `json:"orders"`
+			Orders orderList `json:"orders"`
 		}
 		switch {
 		case json.Unmarshal(job.Args, &of) != nil: // no order's, and no worker's either
