@@ -11,12 +11,48 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"frenchpress/db"
 )
 
-// placingsAtOnce bounds the orders that are read, priced and written at a time: at 4,000 a second half a second's,
-// which rides out a checkpoint at 6,000. What is asked beyond that is refused before it costs anything: what time there
-// is belongs to those that were taken.
-const placingsAtOnce = 2048
+const (
+	// placingsAtOnce bounds the orders that are read, priced and written at a time: at 4,000 a second half a second's,
+	// which rides out a checkpoint at 6,000. What is asked beyond that is refused before it costs anything: what time
+	// there is belongs to those that were taken.
+	placingsAtOnce = 2048
+	// placingsPressed bounds them once there was no room, until nobody was refused for as long as pressed says: under a
+	// load that stays a longer queue gets no more done, everybody in it only waits longer, and after it as well.
+	placingsPressed = 512
+	pressed         = time.Second
+)
+
+// room is for orders on their way in. All methods are safe for concurrent use.
+type room struct {
+	taken   atomic.Int64
+	refused atomic.Int64 // when somebody was last refused; nanoseconds since 1970
+}
+
+// enter takes a place for an order; false when there is none. Whoever got one calls leave.
+func (r *room) enter() bool {
+	if r.lacks(r.taken.Add(1)) {
+		r.taken.Add(-1)
+		return false
+	}
+	return true
+}
+
+func (r *room) leave() { r.taken.Add(-1) }
+
+// full tells whether enter would say no.
+func (r *room) full() bool { return r.lacks(r.taken.Load() + 1) }
+
+// lacks tells whether so many are too many.
+func (r *room) lacks(n int64) bool {
+	return n > placingsAtOnce || n > placingsPressed && time.Since(time.Unix(0, r.refused.Load())) < pressed
+}
+
+// refuse takes note that somebody is refused.
+func (r *room) refuse() { r.refused.Store(time.Now().UnixNano()) }
 
 // doors is where connections come in, and where those whose stream has ended come in again: a listener from which the
 // HTTP server takes each with its first request. While there is no room for another order, placings are refused right
@@ -262,22 +298,15 @@ func wholePlacing(request []byte) bool {
 	return length == len(body)
 }
 
-// enter takes a place for an order on its way in; false when there is none. Whoever got one calls leave.
-func (a *API) enter() bool {
-	if a.placings.Add(1) > placingsAtOnce {
-		a.placings.Add(-1)
-		return false
-	}
-	return true
-}
-
-func (a *API) leave() { a.placings.Add(-1) }
-
-// full tells whether enter would say no.
-func (a *API) full() bool { return a.placings.Load() >= placingsAtOnce }
-
 // noteRefused counts a placing that was refused at the door.
 func (a *API) noteRefused() {
+	a.room.refuse()
 	a.metrics.refusedPlacings.Inc()
 	a.shed.note(a.log)
+}
+
+// noRoom refuses a placing that came to its handler.
+func (a *API) noRoom() error {
+	a.room.refuse()
+	return tooManyOrders().because(db.ErrOverloaded)
 }

@@ -52,7 +52,7 @@ func TestNoRoom(t *testing.T) {
 		}
 	}
 	menu := "GET /v1/stores/" + testStore + "/menu HTTP/1.1\r\nHost: shop\r\n\r\n"
-	s.api.placings.Store(placingsAtOnce)
+	s.api.room.taken.Store(placingsAtOnce)
 	wants(503, placingText(t)) // by the door of a new connection
 	wants(503, placingText(t))
 	wants(200, menu)
@@ -62,7 +62,7 @@ func TestNoRoom(t *testing.T) {
 	wants(200, menu)
 	s.place(t, atCounter()).wantsProblem(t, 503, "overloaded") // as openapi.yaml has it
 	s.call(t, "GET", "/metrics", "", nil).wants(t, 200)
-	s.api.placings.Store(0)
+	s.api.room.taken.Store(0)
 	wants(201, placingText(t))
 	if n := s.orderCount(t); n != 1 {
 		t.Fatalf("%d orders", n)
@@ -78,7 +78,7 @@ func TestNoRoom(t *testing.T) {
 func TestSeveralAtTheDoor(t *testing.T) {
 	t.Parallel()
 	s := openShop(t)
-	s.api.placings.Store(placingsAtOnce)
+	s.api.room.taken.Store(placingsAtOnce)
 	for name, pieces := range map[string][]string{
 		"two at once": {placingText(t) + placingText(t)},
 		"halves":      {placingText(t)[:200], placingText(t)[200:]},
@@ -143,8 +143,8 @@ func TestMiddleOfAHead(t *testing.T) {
 	} else if _, err := io.Copy(io.Discard, got.Body); err != nil {
 		t.Fatal(err)
 	}
-	s.api.placings.Store(placingsAtOnce)
-	defer s.api.placings.Store(0)
+	s.api.room.taken.Store(placingsAtOnce)
+	defer s.api.room.taken.Store(0)
 	head := menu + "X-Other: " + strings.Repeat("x", firstLook/2) + "\r\nX-Field: " // what the server has read already makes room
 	got := send(head + strings.Repeat("x", firstLook-len(head)) + tail)
 	if got.StatusCode != http.StatusOK {
@@ -169,8 +169,8 @@ func TestPipelinedHalves(t *testing.T) {
 	if _, err := io.Copy(io.Discard, got.Body); err != nil || got.StatusCode != http.StatusOK {
 		t.Fatal(got.Status, err)
 	}
-	s.api.placings.Store(placingsAtOnce)
-	defer s.api.placings.Store(0)
+	s.api.room.taken.Store(placingsAtOnce)
+	defer s.api.room.taken.Store(0)
 	time.Sleep(20 * time.Millisecond) // so that the server has come to it
 	if got := send("POST /v1/stores/" + testStore + "/orders HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}"); got.StatusCode != http.StatusOK {
 		t.Errorf("a GET in two pieces: %s", got.Status)
@@ -181,7 +181,7 @@ func TestPipelinedHalves(t *testing.T) {
 func TestSlowBodiesTakeNoRoom(t *testing.T) {
 	t.Parallel()
 	s := openShop(t)
-	s.api.placings.Store(placingsAtOnce - 1)
+	s.api.room.taken.Store(placingsAtOnce - 1)
 	conn := s.dial(t, 10*time.Second)
 	_, err := io.WriteString(conn, "POST /v1/stores/"+testStore+"/orders HTTP/1.1\r\nHost: shop\r\nContent-Type: application/json\r\nIdempotency-Key: "+
 		uuid.NewString()+"\r\nContent-Length: 200\r\n\r\n{")
@@ -208,8 +208,8 @@ func TestRefusedByTheDoor(t *testing.T) {
 	menu := "GET /v1/stores/" + testStore + "/menu HTTP/1.1\r\nHost: shop\r\n\r\n"
 	read(menu, 200, true)
 	read(placingText(t), 201, true)
-	s.api.placings.Store(placingsAtOnce)
-	defer s.api.placings.Store(0)
+	s.api.room.taken.Store(placingsAtOnce)
+	defer s.api.room.taken.Store(0)
 	for range 3 {
 		time.Sleep(20 * time.Millisecond) // until the server is idle
 		read(placingText(t), 503, false)

@@ -38,8 +38,8 @@ func (a *API) postOrder(c echo.Context) error {
 // place takes an order in: key, body, replay, business rules, write.
 func (a *API) place(c echo.Context) (*db.Placing, db.Placed, error) {
 	var none db.Placed
-	if a.full() {
-		return nil, none, tooManyOrders().because(db.ErrOverloaded)
+	if a.room.full() {
+		return nil, none, a.noRoom()
 	}
 	store, err := a.storeOf(c)
 	if err != nil {
@@ -53,10 +53,10 @@ func (a *API) place(c echo.Context) (*db.Placing, db.Placed, error) {
 	if err != nil {
 		return nil, none, err
 	}
-	if !a.enter() { // only now: who is slow to send an order must not keep others out
-		return nil, none, tooManyOrders().because(db.ErrOverloaded)
+	if !a.room.enter() { // only now: who is slow to send an order must not keep others out
+		return nil, none, a.noRoom()
 	}
-	defer a.leave()
+	defer a.room.leave()
 	request, err := readOrder(body.fields())
 	if err != nil {
 		return nil, none, err

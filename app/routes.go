@@ -36,8 +36,8 @@ type API struct {
 	state       atomic.Pointer[string] // why it cannot serve; nil when it can
 	streams     atomic.Int64           // open live streams
 	doors       *doors
-	placings    atomic.Int64 // orders on their way in
-	shed        shed         // requests refused for want of room
+	room        room // for orders on their way in
+	shed        shed // requests refused for want of it
 }
 
 // Route is one address: what answers it and who gets in.

@@ -36,8 +36,8 @@ type bench struct {
 	*suiteRun
 	shop    *server
 	results *Results
-	faults  []string // of the scenario under way
-	most    float64  // placings a second in a closed loop, once known
+	faults  []string // of the runs since the last rows
+	told    bool     // the rows of those runs are there
 }
 
 // scenario is one thing that the suite measures.
@@ -104,23 +104,37 @@ func (s *suiteRun) check() error {
 	return err
 }
 
-// run runs a scenario. What its checks found stands in each of its rows, why it could not go on in one of its own.
+// run runs a scenario. What the checks of its runs found stands in each of their rows, or in one of the scenario's own, as
+// does why it could not go on.
 func (b *bench) run(ctx context.Context, name string, scenario func(*bench, context.Context) error) {
 	if ctx.Err() != nil {
 		return
 	}
-	first := len(b.results.Rows)
-	b.faults = nil
-	err := scenario(b, ctx)
-	if len(b.faults) > 0 {
-		for i := range b.results.Rows[first:] {
-			b.results.Rows[first+i].Outcome = failure(strings.Join(b.faults, "; "))
-		}
+	err := cmp.Or(scenario(b, ctx), ctx.Err())
+	if len(b.faults) > 0 && !b.told {
+		b.add(Row{What: name})
 	}
-	if err = cmp.Or(err, ctx.Err()); err != nil {
+	if err != nil {
 		b.results.add(Row{What: name, Outcome: failure(err.Error())})
-	} else if len(b.faults) > 0 && len(b.results.Rows) == first {
-		b.results.add(Row{What: name, Outcome: failure(strings.Join(b.faults, "; "))})
+	}
+	b.faults = nil
+}
+
+// add is a row of what the last runs found.
+func (b *bench) add(row Row) {
+	if b.told = true; len(b.faults) > 0 {
+		row.Outcome = failure(strings.Join(b.faults, "; "))
+	}
+	b.results.add(row)
+}
+
+// note takes note of what the checks of a run found. It is the first one of the next rows, if there are rows already.
+func (b *bench) note(fault string) {
+	if b.told {
+		b.faults, b.told = nil, false
+	}
+	if fault != "" {
+		b.faults = append(b.faults, fault)
 	}
 }
 

@@ -75,8 +75,8 @@ func (b *bench) trialAt(ctx context.Context, target, name, scenario string, last
 	t := &Trial{Name: name, Report: report}
 	if failed != nil {
 		t.Fault = fmt.Sprintf("%s: %s", name, report.faults(failed))
-		b.faults = append(b.faults, t.Fault)
 	}
+	b.note(t.Fault)
 	b.results.Trials = append(b.results.Trials, t)
 	return report, ctx.Err()
 }
@@ -97,11 +97,11 @@ func (r *Report) faults(failed error) string {
 	}
 	var kinds []string
 	for _, kind := range slices.Sorted(maps.Keys(r.Faults)) {
-		kinds = append(kinds, fmt.Sprintf("%d %s", r.Faults[kind], kind))
+		kinds = append(kinds, fmt.Sprintf("%s times %s", number(float64(r.Faults[kind])), kind))
 	}
 	line := strings.Join(kinds, ", ")
 	if len(r.Examples) > 0 {
-		line += fmt.Sprintf(" (%.200s)", r.Examples[0])
+		line += fmt.Sprintf(", first %.200s", r.Examples[0])
 	}
 	return line
 }

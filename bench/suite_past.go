@@ -49,7 +49,7 @@ func (b *bench) past(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	b.results.add(Row{
+	b.add(Row{
 		What:   fmt.Sprintf("whole orders with %s past orders against none, %s/s", number(float64(b.PastOrders)), number(before)),
 		Figure: percent(after/before) + " (" + number(after) + "/s)", Target: "≥ 90 %", Outcome: atLeast(after/before, 0.9),
 	})
@@ -154,7 +154,7 @@ func (b *bench) deepPages(ctx context.Context) error {
 	}
 	p.First, p.Deep = middle(first), middle(deep)
 	b.results.Trials = append(b.results.Trials, &Trial{Name: "pages of history", Pages: p})
-	b.results.add(Row{
+	b.add(Row{
 		What:   fmt.Sprintf("a page of history %s orders deep against the first, %s ms", number(float64(b.PastOrders)/2), number(p.First)),
 		Figure: fmt.Sprintf("%.2f times", p.Deep/p.First), Target: "≤ 1.3 times", Outcome: atMost(p.Deep/p.First, 1.3),
 	})

@@ -56,12 +56,12 @@ func (b *bench) menus(ctx context.Context) error {
 func (b *bench) compareMenus(kind string, ours, theirs []*Report) {
 	cost := func(r *Report) float64 { return r.process("server").PerThousand }
 	a, c := median(ours, perSecond), median(theirs, perSecond)
-	b.results.add(Row{
+	b.add(Row{
 		What:   fmt.Sprintf("menu, %s: reads against a bare Echo handler's %s/s", kind, number(c)),
 		Figure: percent(a/c) + " (" + number(a) + "/s)", Target: "≥ 80 %", Outcome: atLeast(a/c, 0.8),
 	})
 	if spent := median(ours, cost); spent > 0 {
-		b.results.add(Row{What: "menu, " + kind + ": the bare handler's CPU as a share of ours", Figure: percent(median(theirs, cost) / spent)})
+		b.add(Row{What: "menu, " + kind + ": the bare handler's CPU as a share of ours", Figure: percent(median(theirs, cost) / spent)})
 	}
 }
 
@@ -94,15 +94,15 @@ func (b *bench) lifecycle(ctx context.Context) error {
 		return err
 	}
 	what := "whole orders (menu, quote, place, paid, start, ready, collect) on schedule, " + seconds(lasts)
-	b.results.add(Row{What: what, Figure: number(r.rate(lasts)) + "/s", Target: "≥ 1,000/s", Outcome: atLeast(r.rate(lasts), 1000)})
-	b.results.add(Row{What: "p99 of placing meanwhile", Figure: number(r.Steps["place"].P99) + " ms", Target: "≤ 100 ms", Outcome: atMost(r.Steps["place"].P99, 100)})
+	b.add(Row{What: what, Figure: number(r.rate(lasts)) + "/s", Target: "≥ 1,000/s", Outcome: atLeast(r.rate(lasts), 1000)})
+	b.add(Row{What: "p99 of placing meanwhile", Figure: number(r.Steps["place"].P99) + " ms", Target: "≤ 100 ms", Outcome: atMost(r.Steps["place"].P99, 100)})
 	server, postgres := r.process("server"), r.process("postgres")
 	cost := server.PerThousand + postgres.PerThousand
-	b.results.add(Row{
+	b.add(Row{
 		What:   "CPU seconds for 1,000 of them, server and PostgreSQL",
 		Figure: fmt.Sprintf("%.2f (%.2f + %.2f)", cost, server.PerThousand, postgres.PerThousand), Target: "≤ 1.5", Outcome: atMost(cost, 1.5),
 	})
-	b.results.add(Row{What: "peak of the server's resident memory", Figure: mebibytes(server.MemoryPeak), Target: "≤ 150 MiB", Outcome: atMost(float64(server.MemoryPeak)/(1<<20), 150)})
+	b.add(Row{What: "peak of the server's resident memory", Figure: mebibytes(server.MemoryPeak), Target: "≤ 150 MiB", Outcome: atMost(float64(server.MemoryPeak)/(1<<20), 150)})
 	return nil
 }
 
@@ -132,8 +132,8 @@ func (b *bench) groups(ctx context.Context) error {
 		grouped, ones = append(grouped, many), append(ones, one)
 	}
 	most, single := median(grouped, perSecond), median(ones, perSecond)
-	b.results.add(Row{What: fmt.Sprintf("whole orders, %d customers at a time", b.Clients), Figure: number(most) + "/s"})
-	b.results.add(Row{
+	b.add(Row{What: fmt.Sprintf("whole orders, %d customers at a time", b.Clients), Figure: number(most) + "/s"})
+	b.add(Row{
 		What:   "the same against groups of one, " + number(single) + "/s",
 		Figure: fmt.Sprintf("%.1f times", most/single), Target: "≥ 5 times", Outcome: atLeast(most/single, 5),
 	})
@@ -150,29 +150,15 @@ func (b *bench) place(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b.results.add(Row{
+	b.add(Row{
 		What:   fmt.Sprintf("placing alone on schedule, %s; p99 %s ms", seconds(lasts), number(r.Steps["place"].P99)),
 		Figure: number(r.rate(lasts)) + "/s", Target: "≥ 6,000/s", Outcome: atLeast(r.rate(lasts), 6000),
 	})
-	most, err := b.mostPlacings(ctx)
-	if err != nil {
+	if r, err = b.closed(ctx, "placing, the most", "place"); err != nil {
 		return err
 	}
-	b.results.add(Row{What: fmt.Sprintf("placing alone, %d customers at a time", b.Clients), Figure: number(most) + "/s"})
+	b.add(Row{What: fmt.Sprintf("placing alone, %d customers at a time", b.Clients), Figure: number(r.PerSecond) + "/s"})
 	return nil
-}
-
-// mostPlacings is what the target can place; it is looked for once.
-func (b *bench) mostPlacings(ctx context.Context) (float64, error) {
-	if b.most > 0 {
-		return b.most, nil
-	}
-	r, err := b.closed(ctx, "placing, the most", "place")
-	if err != nil {
-		return 0, err
-	}
-	b.most = r.PerSecond
-	return b.most, nil
 }
 
 // rate is the pace that was kept. What the last orders take after the time is over is no lack of pace, as long as

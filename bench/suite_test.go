@@ -72,17 +72,26 @@ func TestTableHidesNothing(t *testing.T) {
 func TestScenarioThatFailsStandsInTheTable(t *testing.T) {
 	t.Parallel()
 	b := &bench{results: &Results{}}
-	b.results.add(Row{What: "before", Outcome: "met"})
+	b.run(t.Context(), "lifecycle", func(b *bench, _ context.Context) error {
+		b.note("")
+		b.add(Row{What: "orders", Outcome: "met"})
+		return nil
+	})
 	b.run(t.Context(), "menu", func(b *bench, _ context.Context) error {
-		b.results.add(Row{What: "reads", Outcome: "met"})
-		b.faults = append(b.faults, "2 lost")
+		b.note("2 lost")
+		b.note("")
+		b.add(Row{What: "reads", Outcome: "met"})
+		b.add(Row{What: "CPU"})
+		b.note("")
+		b.add(Row{What: "304", Outcome: "met"})
+		b.note("3 late")
 		return errors.New("no route")
 	})
 	var got []string
 	for _, row := range b.results.Rows {
 		got = append(got, row.What+" "+row.Outcome)
 	}
-	if want := "before met, reads failed: 2 lost, menu failed: no route"; strings.Join(got, ", ") != want {
+	if want := "orders met, reads failed: 2 lost, CPU failed: 2 lost, 304 met, menu failed: 3 late, menu failed: no route"; strings.Join(got, ", ") != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
