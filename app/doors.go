@@ -20,8 +20,9 @@ const (
 	// which rides out a checkpoint at 6,000. What is asked beyond that is refused before it costs anything: what time
 	// there is belongs to those that were taken.
 	placingsAtOnce = 2048
-	// placingsPressed bounds them once there was no room, until nobody was refused for as long as pressed says: under a
-	// load that stays a longer queue gets no more done, everybody in it only waits longer, and after it as well.
+	// placingsPressed bounds them once there was no room, until nobody was refused for as long as pressed says: two
+	// groups, one that is written and one that gathers. Under a load that stays a longer queue gets no more done,
+	// everybody in it only waits longer, and those who come after it as well.
 	placingsPressed = 512
 	pressed         = time.Second
 )
@@ -29,7 +30,7 @@ const (
 // room is for orders on their way in. All methods are safe for concurrent use.
 type room struct {
 	taken   atomic.Int64
-	refused atomic.Int64 // when somebody was last refused; nanoseconds since 1970
+	refused atomic.Int64 // when somebody was last refused, by sinceStart
 }
 
 // enter takes a place for an order; false when there is none. Whoever got one calls leave.
@@ -48,11 +49,16 @@ func (r *room) full() bool { return r.lacks(r.taken.Load() + 1) }
 
 // lacks tells whether so many are too many.
 func (r *room) lacks(n int64) bool {
-	return n > placingsAtOnce || n > placingsPressed && time.Since(time.Unix(0, r.refused.Load())) < pressed
+	return n > placingsAtOnce || n > placingsPressed && sinceStart()-time.Duration(r.refused.Load()) < pressed
 }
 
 // refuse takes note that somebody is refused.
-func (r *room) refuse() { r.refused.Store(time.Now().UnixNano()) }
+func (r *room) refuse() { r.refused.Store(int64(sinceStart())) }
+
+var started = time.Now()
+
+// sinceStart is the time on a clock that nobody sets.
+func sinceStart() time.Duration { return time.Since(started) }
 
 // doors is where connections come in, and where those whose stream has ended come in again: a listener from which the
 // HTTP server takes each with its first request. While there is no room for another order, placings are refused right

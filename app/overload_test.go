@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -53,30 +55,35 @@ func TestTooManyAtOnce(t *testing.T) {
 	s.place(t, atCounter()).wants(t, 201)
 }
 
-// TestUnderPressure wants less room while somebody was refused a moment ago.
+func TestRoom(t *testing.T) {
+	t.Parallel()
+	const lately, longAgo = int64(time.Hour), -int64(pressed)
+	for _, x := range []struct{ refused, taken, room int64 }{
+		{longAgo, 0, 1}, {longAgo, placingsPressed, 1}, {longAgo, placingsAtOnce - 1, 1}, {longAgo, placingsAtOnce, 0},
+		{lately, 0, 1}, {lately, placingsPressed - 1, 1}, {lately, placingsPressed, 0}, {lately, placingsAtOnce - 1, 0}, {lately, placingsAtOnce, 0},
+	} {
+		var r room
+		r.refused.Store(x.refused)
+		r.taken.Store(x.taken)
+		if full, entered, taken := r.full(), r.enter(), r.taken.Load(); full != (x.room == 0) || entered != (x.room == 1) || taken != x.taken+x.room {
+			t.Errorf("with %d in it, refused at %d: full is %v, entered %v, and then there are %d", x.taken, x.refused, full, entered, taken)
+		}
+	}
+}
+
+// TestUnderPressure wants less room once somebody was refused, by the door or by the server.
 func TestUnderPressure(t *testing.T) {
 	t.Parallel()
 	s := openShop(t)
-	lately, longAgo := time.Now().Add(time.Hour), time.Now().Add(-pressed)
-	for _, x := range []struct {
-		refused time.Time
-		taken   int64
-		status  int
-	}{
-		{longAgo, placingsAtOnce - 1, 201},
-		{longAgo, placingsAtOnce, 503},
-		{lately, placingsAtOnce - 1, 503},
-		{lately, placingsPressed, 503},
-		{lately, placingsPressed - 1, 201},
-	} {
-		s.api.room.refused.Store(x.refused.UnixNano())
-		s.api.room.taken.Store(x.taken)
-		began := time.Now()
-		if a := s.place(t, atCounter()); a.StatusCode != x.status {
-			t.Errorf("with %d on their way in an order is answered %d, not %d", x.taken, a.StatusCode, x.status)
+	send := s.connected(t)
+	for _, more := range [][]string{nil, {"X-Large: " + strings.Repeat("x", firstLook)}} { // the door leaves that to the server
+		s.api.room.taken.Store(placingsAtOnce)
+		began := int64(sinceStart())
+		if response := send(placingText(t, more...)); response.StatusCode != http.StatusServiceUnavailable {
+			t.Fatalf("%d", response.StatusCode)
 		}
-		if noted := s.api.room.refused.Load(); (noted >= began.UnixNano() && noted < lately.UnixNano()) != (x.status == 503) {
-			t.Errorf("with %d on their way in, and %d, it is noted that somebody was refused at %d, begun %d", x.taken, x.status, noted, began.UnixNano())
+		if s.api.room.refused.Load() < began {
+			t.Errorf("nobody took note of a refusal, with %d more lines", len(more))
 		}
 	}
 }

@@ -128,7 +128,8 @@ func (b *bench) add(row Row) {
 	b.results.add(row)
 }
 
-// note takes note of what the checks of a run found. It is the first one of the next rows, if there are rows already.
+// note takes note of what the checks of a run found, nothing or a fault. Where there are rows already it is the first run of
+// the next ones.
 func (b *bench) note(fault string) {
 	if b.told {
 		b.faults, b.told = nil, false

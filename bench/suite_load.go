@@ -79,6 +79,9 @@ func (b *bench) overload(ctx context.Context) error {
 	if len(r.Parts) != 3 {
 		return fmt.Errorf("an overload has three parts, not %d", len(r.Parts))
 	}
+	if err := b.usual(ctx); err != nil { // as before, and so that nothing is left of it
+		return err
+	}
 	after, err := b.closed(ctx, "placing, the most after an overload", "place")
 	if err != nil {
 		return err

@@ -122,6 +122,7 @@ func (b *bench) calm(ctx context.Context) error {
 
 // deepPages gives one store a long history and compares its first page with one from the middle of it.
 func (b *bench) deepPages(ctx context.Context) error {
+	b.note("")
 	stores, err := readStores(b.shop.devices(), 0)
 	if err != nil {
 		return err

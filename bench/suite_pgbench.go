@@ -169,7 +169,7 @@ func (b *bench) dropLimits() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err := b.execute(ctx, "postgres", `drop database if exists `+limits+` with (force)`); err != nil {
-		b.faults = append(b.faults, err.Error())
+		b.note(err.Error())
 	}
 }
 

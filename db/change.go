@@ -39,7 +39,7 @@ type Outbox struct {
 // Notice is a message that an order's customer should get.
 type Notice struct {
 	OrderRef
-	Kind string
+	Kind string `json:"k"`
 }
 
 // changing is one change on its way through a transaction.

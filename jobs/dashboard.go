@@ -36,11 +36,13 @@ func (c *Client) DeadLetters(ctx context.Context) (n int, err error) {
 
 const deadLettersCounted = 1000
 
-// groupTime is longer than a group commit takes, and than clocks differ.
-const groupTime = 15 * time.Second
+const (
+	clocksDiffer = 15 * time.Second // at most, of two machines
+	groupsTake   = 2 * time.Minute  // longer than an order waits for its group commit, with all groups before it
+)
 
 // Story is what River knows of an order's jobs; in no order. Those that it shares with a group are looked for around the
-// moments of its versions, for they were made in the same transactions: 0.2 s among those of a record day's last hour.
+// moments of its versions, for they were made in the same transactions: a tenth of a second among those of a record day's hour.
 func (c *Client) Story(ctx context.Context, order *db.Order) ([]db.StoryEntry, error) {
 	moments := make([]time.Time, len(order.Steps))
 	for i, step := range order.Steps {
@@ -50,11 +52,17 @@ func (c *Client) Story(ctx context.Context, order *db.Order) ([]db.StoryEntry, e
     select coalesce(finalized_at, attempted_at, created_at), id, kind, state::text, attempt, max_attempts, created_at,
            coalesce(errors[array_length(errors, 1)] ->> 'error', '')
     from river_job
-    where args @> jsonb_build_object('o', $1::text)
-       or kind in ($2, $3)
-          and created_at <@ (select range_agg(tstzrange(at - $5::interval, at + $5::interval)) from unnest($4::timestamptz[]) as at)
-          and args::text like '%' || $1 || '%'
-    limit 100`, order.ID.String(), chargeArgs{}.Kind(), notifyArgs{}.Kind(), moments, groupTime)
+    where id in (
+        select id
+        from river_job
+        where args @> jsonb_build_object('o', $1::text)
+        union all
+        select id
+        from river_job
+        where kind in ($2, $3)
+          and created_at <@ (select range_agg(tstzrange(at - $5::interval, at + $6::interval)) from unnest($4::timestamptz[]) as at)
+          and args::text like '%' || $1 || '%')
+    limit 100`, order.ID.String(), chargeArgs{}.Kind(), notifyArgs{}.Kind(), moments, clocksDiffer, groupsTake)
 	if err != nil {
 		return nil, err
 	}

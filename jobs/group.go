@@ -1,6 +1,8 @@
 package jobs
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -16,8 +18,8 @@ func (l orderList) MarshalText() ([]byte, error) {
 	return joined(l, db.OrderRef.Reference), nil
 }
 
-// UnmarshalText reads what MarshalText wrote.
-func (l *orderList) UnmarshalText(text []byte) (err error) {
+// UnmarshalJSON reads what MarshalText wrote, and an array.
+func (l *orderList) UnmarshalJSON(text []byte) (err error) {
 	*l, err = split(text, db.ParseReference)
 	return err
 }
@@ -30,8 +32,8 @@ func (l noticeList) MarshalText() ([]byte, error) {
 	return joined(l, func(n db.Notice) string { return n.Kind + ":" + n.Reference() }), nil
 }
 
-// UnmarshalText reads what MarshalText wrote.
-func (l *noticeList) UnmarshalText(text []byte) (err error) {
+// UnmarshalJSON reads what MarshalText wrote, and an array.
+func (l *noticeList) UnmarshalJSON(text []byte) (err error) {
 	*l, err = split(text, func(word string) (db.Notice, bool) {
 		kind, reference, _ := strings.Cut(word, ":")
 		ref, ok := db.ParseReference(reference)
@@ -52,7 +54,14 @@ func joined[T any](list []T, word func(T) string) []byte {
 }
 
 func split[T any](text []byte, parse func(string) (T, bool)) (list []T, _ error) {
-	for word := range strings.FieldsSeq(string(text)) {
+	if bytes.HasPrefix(text, []byte("[")) { // of an older program, whose jobs may wait for hours
+		return list, json.Unmarshal(text, &list)
+	}
+	var words string
+	if err := json.Unmarshal(text, &words); err != nil {
+		return nil, err
+	}
+	for word := range strings.FieldsSeq(words) {
 		one, ok := parse(word)
 		if !ok {
 			return nil, fmt.Errorf("%q names no order", word)

@@ -28,13 +28,29 @@ func TestGroupArgs(t *testing.T) {
 			t.Errorf("%s was read as %v (%v)", text, x.read, err)
 		}
 	}
-	for _, text := range []string{`"7"`, `"7/x"`, `"x/` + one.ID.String() + `"`, `"` + one.Reference() + `,` + two.Reference() + `"`, `7`, `[{}]`} {
+	for _, text := range []string{`"7"`, `"7/x"`, `"x/` + one.ID.String() + `"`, `"` + one.Reference() + `,` + two.Reference() + `"`, `7`, `[7]`} {
 		if err := json.Unmarshal([]byte(`{"orders": `+text+`}`), new(chargeArgs)); err == nil {
 			t.Errorf("%s was read as orders", text)
 		}
 		if err := json.Unmarshal([]byte(`{"notices": `+text+`}`), new(notifyArgs)); err == nil {
 			t.Errorf("%s was read as notices", text)
 		}
+	}
+}
+
+// TestArgsOfAnOlderProgram works jobs that an older program left waiting, with arrays in their args.
+func TestArgsOfAnOlderProgram(t *testing.T) {
+	t.Parallel()
+	s, box := openPost(t, nil)
+	charged, told := s.forgotten(t, "tok_visa"), s.changeSilently(t, "ready", s.silent(t, everywhere))
+	s.exec(t, `insert into river_job (kind, args, state, queue, max_attempts) values
+		('charge', jsonb_build_object('orders', jsonb_build_array(jsonb_build_object('s', $1::int, 'o', $2::text))), 'available', 'charge', 3),
+		('notify', jsonb_build_object('notices', jsonb_build_array(jsonb_build_object('s', $3::int, 'o', $4::text, 'k', 'order_ready'))), 'available', 'notify', 3)`,
+		charged.StoreID, charged.ID, told.StoreID, told.ID)
+	s.await(t, charged.Ref(), within, func(o *db.Order) bool { return o.Status == db.StatusPlaced })
+	s.notified(t)
+	if got := box.about(told.ID); !slices.ContainsFunc(got, func(line string) bool { return strings.HasPrefix(line, "order_ready") }) {
+		t.Errorf("sent: %q", got)
 	}
 }
 
@@ -46,6 +62,8 @@ func TestStory(t *testing.T) {
 	s.notified(t)
 	s.do(t, "ready", o)
 	s.notified(t)
+	s.exec(t, `update order_history set at = at + interval '1 hour' where order_id = $1 and status = 'ready'`, o.ID)
+	s.exec(t, `update river_job set created_at = created_at + interval '1 hour' where kind = 'notify' and args::text like '%order_ready%'`)
 	cancelled := s.await(t, s.cancelled(t, s.paid(t, nil)).Ref(), within, func(o *db.Order) bool { return o.Payment.Status == db.Refunded })
 	if _, err := s.jobs.river.Insert(t.Context(), chargeArgs{orderList{other.Ref(), cancelled.Ref()}}, nil); err != nil {
 		t.Fatal(err)
