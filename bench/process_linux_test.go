@@ -1,6 +1,7 @@
 package main
 
 import (
+	"math"
 	"os"
 	"os/exec"
 	"strings"
@@ -70,7 +71,7 @@ func TestUsage(t *testing.T) {
 	if len(usages) != 1 || usages[0].Processes != 2 || usages[0].MemoryPeak == 0 || usages[0].CPU > 1 {
 		t.Errorf("%+v", usages)
 	}
-	if own.MemoryPeak == 0 || own.PerThousand != own.CPU*2 {
+	if own.MemoryPeak == 0 || math.Abs(own.PerThousand-own.CPU*2) > 1e-9 {
 		t.Errorf("own: %+v", own)
 	}
 	if _, err := watchProcesses(map[string]int{"none": 1 << 30}); err == nil || !strings.Contains(err.Error(), "none") {
