@@ -260,7 +260,9 @@ func BenchmarkBody(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		if _, err := readOrder((&body{root: root}).fields()); err != nil {
+		fields := (&body{root: root}).fields()
+		readOrder(fields)
+		if err := fields.err(); err != nil {
 			b.Fatal(err)
 		}
 	}

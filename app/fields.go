@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -26,6 +27,16 @@ type fields struct {
 func (f *fields) err() error {
 	f.unknown(f.object, nil)
 	return f.faults.Err()
+}
+
+// errWith is err with the faults that were found in what could be read, if that is what more holds.
+func (f *fields) errWith(more error) error {
+	err := f.err()
+	var faults db.Faults
+	if err != nil && errors.As(more, &faults) {
+		return f.faults.And(faults)
+	}
+	return err
 }
 
 // fault reports what no rule here knows of, such as two members that exclude each other.

@@ -307,7 +307,19 @@ func TestOrderRules(t *testing.T) {
 		"customer": object{"name": strings.Repeat("x", 81), "email": "nobody", "phone": "x"}, "payment": object{"method": "card"},
 		"lines": []object{{"item": "latte", "quantity": 100, "note": strings.Repeat("x", 201)}, {"item": "latte", "size": "small", "quantity": 0}},
 	})).wantsProblem(t, 422, "invalid", "/customer/name", "/customer/email", "/customer/phone", "/payment/token",
-		"/lines/0/quantity", "/lines/0/note", "/lines/1/quantity")
+		"/lines/0/quantity", "/lines/0/note", "/lines/0/size", "/lines/1/quantity")
+	malformed := object{
+		"customer": object{"name": ""}, "pickup_at": time.Now().Add(-time.Hour).UTC().Format(time.RFC3339), "sugar": true,
+		"lines": []object{
+			{"item": "latte", "size": "small", "quantity": 0}, {"item": "nothing", "quantity": 1}, {"item": "latte", "quantity": 1},
+			{"item": "latte", "size": 1, "quantity": 1}, {"item": "latte", "size": "small", "options": "oat", "quantity": 1},
+			{"item": "latte", "size": "small", "quantity": 1, "options": []object{{"id": "shot", "units": 5}, {"id": 7, "units": 1}}},
+		},
+	}
+	s.place(t, latte(malformed)).wantsProblem(t, 422, "invalid", "/customer/name", "/pickup_at", "/sugar", "/lines/0/quantity", "/lines/1/item",
+		"/lines/2/size", "/lines/3/size", "/lines/4/options", "/lines/5/options/0/units", "/lines/5/options/1/id")
+	s.call(t, "POST", testStorePath+"/quotes", "", object{"fulfilment": "pickup", "lines": malformed["lines"], "tip": -1}).wantsProblem(t, 422, "invalid", "/tip",
+		"/lines/0/quantity", "/lines/1/item", "/lines/2/size", "/lines/3/size", "/lines/4/options", "/lines/5/options/0/units", "/lines/5/options/1/id")
 	s.place(t, latte(object{"lines": []object{
 		{"item": "nothing", "quantity": 1}, {"item": "latte", "quantity": 1}, {"item": "latte", "size": "huge", "quantity": 1},
 		{"item": "latte", "size": "small", "quantity": 1, "options": []object{{"id": "shot", "units": 5}}},

@@ -57,13 +57,14 @@ func (a *API) place(c echo.Context) (*db.Placing, db.Placed, error) {
 		return nil, none, a.noRoom()
 	}
 	defer a.room.leave()
-	request, err := readOrder(body.fields())
-	if err != nil {
+	fields := body.fields()
+	request := readOrder(fields)
+	order, refusal := a.price(c, store, request)
+	if err := fields.errWith(refusal); err != nil {
 		return nil, none, err
 	}
 	ctx, hash := c.Request().Context(), sha256.Sum256(body.raw)
 	p := &db.Placing{Asked: request.pickupAt != nil, Key: key, BodyHash: hash[:], Wait: preferWait(c), Store: store}
-	order, refusal := a.price(c, store, request)
 	if refusal != nil {
 		// A key that was used for another order, say, is told before what is wrong with this one.
 		replay, err := a.orders.ReplayOf(ctx, store.ID, key, p.BodyHash)
@@ -174,7 +175,7 @@ func closed(store *db.Store, at time.Time) error {
 	return &db.Error{Code: db.CodeStoreClosed, Detail: detail}
 }
 
-// orderRequest is an order as it was asked for, well formed but not priced.
+// orderRequest is an order as it was asked for, not priced.
 type orderRequest struct {
 	quote         db.QuoteRequest
 	name          string
@@ -192,7 +193,7 @@ var (
 // maxAddress is the longest address of a contact, and fits into the index of preferences.
 const maxAddress = 2048
 
-func readOrder(f *fields) (*orderRequest, error) {
+func readOrder(f *fields) *orderRequest {
 	r := &orderRequest{quote: readQuote(f), pickupAt: f.optionalTime("pickup_at")}
 	customer := f.child("customer")
 	r.name = customer.text("name", 1, 80)
@@ -206,7 +207,7 @@ func readOrder(f *fields) (*orderRequest, error) {
 	}
 	r.method, r.token = readPayment(f.child("payment"), "card", "counter")
 	r.expectedTotal = f.optionalInt64("expected_total", 0, db.MaxTotal)
-	return r, f.err()
+	return r
 }
 
 func readPayment(f *fields, methods ...string) (method, token string) {

@@ -41,14 +41,14 @@ func (a *API) postQuote(c echo.Context) error {
 	}
 	fields := body.fields()
 	request := readQuote(fields)
-	if err := fields.err(); err != nil {
-		return err
-	}
 	view, err := a.catalog.View(c.Request().Context(), store, time.Now())
 	if err != nil {
 		return err
 	}
 	quote, faults := view.Price(request)
+	if err := fields.errWith(faults); err != nil {
+		return err
+	}
 	if len(faults) > 0 {
 		return faults
 	}

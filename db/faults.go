@@ -2,6 +2,7 @@ package db
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -38,6 +39,26 @@ func (f Faults) Err() error {
 		return nil
 	}
 	return f
+}
+
+// And is f and those of more that stand elsewhere: what lies at, above or below a place that is wrong already may be no
+// more than its consequence.
+func (f Faults) And(more Faults) Faults {
+	all := f
+	for _, fault := range more {
+		if !slices.ContainsFunc(f, func(known Fault) bool {
+			return within(known.Pointer, fault.Pointer) || within(fault.Pointer, known.Pointer)
+		}) {
+			all.Add(fault.Pointer, fault.Detail)
+		}
+	}
+	return all
+}
+
+// within tells whether a pointer is at or below another.
+func within(pointer, other string) bool {
+	rest, ok := strings.CutPrefix(pointer, other)
+	return ok && (rest == "" || rest[0] == '/')
 }
 
 // Add reports one more fault; past MaxFaults it is dropped.
