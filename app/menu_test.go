@@ -344,6 +344,29 @@ func TestMenuSoldOut(t *testing.T) {
 	}
 }
 
+// TestOwnMenuSoldOut ends at the board what is sold out on a menu that differs from the chain's in which of its drinks have
+// oat milk.
+func TestOwnMenuSoldOut(t *testing.T) {
+	t.Parallel()
+	s := openShop(t)
+	board, staff := s.device(t, testStore), s.staff(t, "mia", db.Manager)
+	s.commands(t, board, command("sold_out", object{"item": "croissant"}))
+	s.changeMenu(t, staff, func(m *db.Menu) {
+		find(m, "oat").Available = false // of one drink
+		options(m, "shot", func(o *db.Option) { o.Available = false })
+	})
+	for kind, id := range map[string]string{"item": "croissant", "option": "shot"} {
+		if r := s.commands(t, board, command("available", object{kind: id}))[0]; r.Result != "applied" {
+			t.Errorf("available of %s is %s", id, r)
+		}
+	}
+	m, _ := s.menu(t, testStore)
+	if !m.Item("croissant").Available || !find(m, "shot").Available || find(m, "oat").Available {
+		t.Error("what is back at the board is not back on the menu, or oat milk is")
+	}
+	s.place(t, latte(croissant)).wants(t, 202)
+}
+
 // TestMenuSoldOutUntil is over by itself.
 func TestMenuSoldOutUntil(t *testing.T) {
 	t.Parallel()

@@ -58,10 +58,8 @@ func (c *Catalog) PutMenu(ctx context.Context, s *Store, seen View, put *Menu, b
 	base := seen.Menu
 	overlay, ok := MenuDiff(base, put, seen.At)
 	if !ok {
-		base = put.allAvailable()
-		if overlay, ok = MenuDiff(base, put, seen.At); !ok {
-			base, overlay = put, Overlay{}
-		}
+		base = put.withoutOutages()
+		overlay, _ = MenuDiff(base, put, seen.At) // which can say all that was left out
 	}
 	err := pgx.BeginFunc(ctx, c.pool, func(tx pgx.Tx) error {
 		if err := lockMenu(ctx, tx, s, seen); err != nil {
@@ -158,19 +156,37 @@ func writeOverlay(ctx context.Context, tx pgx.Tx, s *Store, menuID int32, own bo
 	return tx.SendBatch(ctx, batch).Close()
 }
 
-// allAvailable is a copy of the menu with nothing sold out.
-func (m *Menu) allAvailable() *Menu {
+// withoutOutages is a copy of the menu with nothing sold out, but for options that some items have and others have not:
+// that is for the menu to say, all else for an overlay, where a board can end it.
+func (m *Menu) withoutOutages() *Menu {
 	all := View{Menu: m}.copied()
-	for c := range all.Categories {
-		for i := range all.Categories[c].Items {
-			item := &all.Categories[c].Items[i]
-			item.Available, item.AvailableFrom = true, nil
-			for g := range item.OptionGroups {
-				for o := range item.OptionGroups[g].Options {
-					option := &item.OptionGroups[g].Options[o]
-					option.Available, option.AvailableFrom = true, nil
+	first, partly := map[string]outage{}, map[string]bool{}
+	options := func(do func(*Option)) {
+		for _, category := range all.Categories {
+			for _, item := range category.Items {
+				for _, group := range item.OptionGroups {
+					for o := range group.Options {
+						do(&group.Options[o])
+					}
 				}
 			}
+		}
+	}
+	options(func(o *Option) {
+		now := View{}.optionOutage(o)
+		if was, seen := first[o.ID]; seen && was != now {
+			partly[o.ID] = true
+		}
+		first[o.ID] = now
+	})
+	options(func(o *Option) {
+		if !partly[o.ID] {
+			o.Available, o.AvailableFrom = true, nil
+		}
+	})
+	for _, category := range all.Categories {
+		for i := range category.Items {
+			category.Items[i].Available, category.Items[i].AvailableFrom = true, nil
 		}
 	}
 	return all

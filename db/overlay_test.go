@@ -138,6 +138,9 @@ func TestOverlayMenuDiffIsRightOrFalse(t *testing.T) {
 				}
 			}
 		}
+		if _, ok := MenuDiff(put.withoutOutages(), put, noon); !ok {
+			t.Fatalf("no overlay can say what is sold out of\n%s", shown(t, put))
+		}
 		diff, ok := MenuDiff(m, put, noon)
 		if !ok {
 			return
