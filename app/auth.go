@@ -185,6 +185,15 @@ func (a *API) admit(route Route) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		requestOf(c).route = &route
 		route.headers(c.Response().Header())
+		if !route.Memory {
+			request := c.Request()
+			ctx, cancel := context.WithTimeout(request.Context(), handlingTimeout)
+			c.SetRequest(request.WithContext(ctx))
+			defer func() {
+				cancel()
+				c.SetRequest(request) // whose context still tells whether the caller has gone away
+			}()
+		}
 		if route.Page {
 			if err := a.checkOrigin(c); err != nil {
 				return err

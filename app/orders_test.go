@@ -327,6 +327,16 @@ func TestOrderRules(t *testing.T) {
 	s.place(t, latte(object{"payment": object{"method": "counter"}})).wantsProblem(t, 422, "invalid", "/payment/method")
 	s.place(t, latte(object{"lines": []object{}})).wantsProblem(t, 422, "invalid", "/lines")
 	s.place(t, latte(object{"customer": object{"name": strings.Repeat("ü", 80)}})).wants(t, 202)
+	for contact, ways := range map[string][]string{
+		"email": {".@.", "a@b.", ".a@b", "a..b@c", "a@", "@b", "a@b..c", "a b@c"}, "phone": {"-----", "+", "1234", "+1 415 () 555", "123456789012345678901"},
+	} {
+		for _, way := range ways {
+			s.place(t, latte(object{"customer": object{"name": "Ada", contact: way}})).wantsProblem(t, 422, "invalid", "/customer/"+contact)
+		}
+	}
+	for _, customer := range []object{{"name": "Ada", "email": "a.b+c@d-e.f.g", "phone": "(0)20 7946-0958"}, {"name": "Ada", "email": "root@localhost", "phone": "112233"}} {
+		s.place(t, latte(object{"customer": customer})).wants(t, 202)
+	}
 	for _, name := range []string{"", " ", "a\u0000b", "a\nb", "a\u0085b"} {
 		s.place(t, latte(object{"customer": object{"name": name}})).wantsProblem(t, 422, "invalid", "/customer/name")
 	}

@@ -186,7 +186,7 @@ type orderRequest struct {
 }
 
 var (
-	phonePattern = regexp.MustCompile(`^\+?[0-9 ().-]{5,30}$`)
+	phonePattern = regexp.MustCompile(`^\+?\(?([0-9][ ().-]{0,2}){5,20}$`)
 	pushPattern  = regexp.MustCompile(`^[!-~]+$`)
 )
 
@@ -198,9 +198,9 @@ func readOrder(f *fields) *orderRequest {
 	customer := f.child("customer")
 	r.name = customer.text("name", 1, 80)
 	contact := db.Contact{
-		Email: matching(customer, "email", db.EmailPattern, "must be an e-mail address"),
-		Phone: matching(customer, "phone", phonePattern, "must be a phone number"),
-		Push:  matching(customer, "push", pushPattern, "must be at most 2,048 visible ASCII characters"),
+		Email: matching(customer, "email", db.IsEmail, "must be an e-mail address"),
+		Phone: matching(customer, "phone", phonePattern.MatchString, "must be a phone number"),
+		Push:  matching(customer, "push", pushPattern.MatchString, "must be at most 2,048 visible ASCII characters"),
 	}
 	if contact != (db.Contact{}) {
 		r.contact = &contact
@@ -221,9 +221,9 @@ func readPayment(f *fields, methods ...string) (method, token string) {
 }
 
 // matching is an optional string of a certain form.
-func matching(f *fields, name string, pattern *regexp.Regexp, fault string) string {
+func matching(f *fields, name string, matches func(string) bool, fault string) string {
 	text := f.optionalText(name, 1, maxAddress)
-	if text != "" && !pattern.MatchString(text) {
+	if text != "" && !matches(text) {
 		f.fault(name, fault)
 	}
 	return text

@@ -21,11 +21,13 @@ import (
 
 const (
 	headerTimeout = 5 * time.Second
-	// requestTimeout bounds a request and its answer, but for live streams: the longest waits 10 s for a
-	// payment and as long for a place in a group.
+	// requestTimeout bounds a request and its answer, but for live streams.
 	requestTimeout = 30 * time.Second
-	idleTimeout    = 2 * time.Minute
-	headerLimit    = 16 << 10
+	// handlingTimeout bounds what happens in between, and leaves time to say that it took too long. The longest waits
+	// 10 s for a payment and as long for a place in a group.
+	handlingTimeout = 25 * time.Second
+	idleTimeout     = 2 * time.Minute
+	headerLimit     = 16 << 10
 
 	signInsAMinute = 5
 	signInsKept    = 10_000

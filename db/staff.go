@@ -48,8 +48,9 @@ var (
 	// ErrWrongPassword says that name and password do not belong together, whichever of them is wrong.
 	ErrWrongPassword = errors.New("the name or the password is wrong")
 
-	// EmailPattern is what counts as an e-mail address, beside that it holds no control character.
-	EmailPattern = regexp.MustCompile(`^[^\s@"<>(),;:\\\[\]]{1,64}@[^\s@"<>(),;:\\\[\]]{1,189}$`)
+	emailPattern = regexp.MustCompile(`^[^\s@"<>(),;:\\\[\]]{1,64}@[^\s@"<>(),;:\\\[\]]{1,189}$`)
+
+	emptyLabel = regexp.MustCompile(`(^|[.@])([.@]|$)`)
 
 	staffName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._@-]{0,79}$`)
 )
@@ -119,9 +120,14 @@ func oneStaff(rows pgx.Rows, err, missing error) (*Staff, error) {
 	return staff, err
 }
 
+// IsEmail tells what counts as an e-mail address, beside that it holds no control character.
+func IsEmail(text string) bool {
+	return emailPattern.MatchString(text) && !emptyLabel.MatchString(text)
+}
+
 // SetEmail says where the mail of a member of staff goes, or returns ErrNotFound.
 func SetEmail(ctx context.Context, q Querier, name, email string) error {
-	if textFault(email, 1, 254) != "" || !EmailPattern.MatchString(email) {
+	if textFault(email, 1, 254) != "" || !IsEmail(email) {
 		return errors.New("this is no e-mail address")
 	}
 	tag, err := q.Exec(ctx, `
