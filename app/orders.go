@@ -35,7 +35,7 @@ func (a *API) getOrder(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	if unchanged(c, orderTag(order.Version)) {
+	if unchanged(c, versionTag(order.Version)) {
 		return c.NoContent(http.StatusNotModified)
 	}
 	return c.JSONBlob(http.StatusOK, order.JSON())

@@ -11,8 +11,8 @@ import (
 	"frenchpress/db"
 )
 
-// orderTag is the entity tag of an order's version.
-func orderTag(version int) string { return `"` + strconv.Itoa(version) + `"` }
+// versionTag is the entity tag of the version of an order, or of a store's settings.
+func versionTag(version int) string { return `"` + strconv.Itoa(version) + `"` }
 
 // postRefund gives back units of lines, and the tip. It takes the order as the caller has seen it, so that asking twice
 // does not refund twice.
@@ -34,7 +34,7 @@ func (a *API) postRefund(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	c.Response().Header().Set("ETag", orderTag(order.Version))
+	c.Response().Header().Set("ETag", versionTag(order.Version))
 	return c.JSONBlob(refundStatus(order), order.JSON())
 }
 
@@ -49,7 +49,7 @@ func refundStatus(o *db.Order) int {
 // ifSeen decides only on the version of the order that the tags of an If-Match name.
 func ifSeen(tags []string, decide db.Decision) db.Decision {
 	return func(o *db.Order, now time.Time) error {
-		if err := ifMatches(tags, orderTag(o.Version)); err != nil {
+		if err := ifMatches(tags, versionTag(o.Version)); err != nil {
 			return err
 		}
 		return decide(o, now)

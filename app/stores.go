@@ -3,7 +3,6 @@ package main
 import (
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -111,11 +110,9 @@ func (a *API) answerStore(c echo.Context, store *db.Store) error {
 	if err != nil {
 		return err
 	}
-	c.Response().Header().Set("ETag", storeTag(store))
+	c.Response().Header().Set("ETag", versionTag(store.Version))
 	return c.JSON(http.StatusOK, views[0])
 }
-
-func storeTag(s *db.Store) string { return `"` + strconv.Itoa(s.Version) + `"` }
 
 // patchStore changes hours, pause or slots.
 func (a *API) patchStore(c echo.Context) error {
@@ -135,7 +132,7 @@ func (a *API) patchStore(c echo.Context) error {
 		return err
 	}
 	store, _ = a.catalog.StoreByID(store.ID)
-	if err := ifMatch(c, storeTag(store)); err != nil {
+	if err := ifMatch(c, versionTag(store.Version)); err != nil {
 		return err
 	}
 	if err := a.catalog.Patch(c.Request().Context(), store, patch, by(c)); err != nil {

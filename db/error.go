@@ -1,7 +1,5 @@
 package db
 
-import "errors"
-
 // Codes of refusals, as users see them. They are stable.
 const (
 	CodePriceChanged   = "price_changed"
@@ -23,9 +21,3 @@ type Error struct {
 }
 
 func (e *Error) Error() string { return e.Code + ": " + e.Detail }
-
-// IsCode tells whether err is, or wraps, a refusal with this code.
-func IsCode(err error, code string) bool {
-	var refusal *Error
-	return errors.As(err, &refusal) && refusal.Code == code
-}

@@ -183,9 +183,9 @@ func (a *keyAnswer) refusable(r keyRound) bool {
 	case a.unpriced:
 		return errors.Is(a.err, errUnpriced)
 	case r.paused[a.store]:
-		return db.IsCode(a.err, db.CodeStorePaused)
+		return isCode(a.err, db.CodeStorePaused)
 	case a.body == fullBody:
-		return a.store == 0 && db.IsCode(a.err, db.CodeSlotFull)
+		return a.store == 0 && isCode(a.err, db.CodeSlotFull)
 	}
 	return a.body == brokenBody && refusedWith(a.err, "23514")
 }

@@ -1,36 +1,32 @@
 package db
 
 import (
-	"context"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 )
 
-// Legs are the sides of a movement of money, or of many: what was taken by card and at the till, and with the opposite
-// sign what it was taken for.
-type Legs struct {
-	Card, Till, Sales, Tax, Tips int64
+// legs are the sides of a movement of money: what was taken by card and at the till, and with the opposite sign what it
+// was taken for. Their sum is zero, or something was taken for nothing: the table does not take that.
+type legs struct {
+	card, till, sales, tax, tips int64
 }
 
-// Sum is zero, or something was taken for nothing.
-func (l Legs) Sum() int64 { return l.Card + l.Till + l.Sales + l.Tax + l.Tips }
-
 // paid are the legs of an amount that was taken by a method.
-func paid(method string, amount, sales, tax, tips int64) Legs {
-	l := Legs{Sales: -sales, Tax: -tax, Tips: -tips}
+func paid(method string, amount, sales, tax, tips int64) legs {
+	l := legs{sales: -sales, tax: -tax, tips: -tips}
 	if method == toCard {
-		l.Card = amount
+		l.card = amount
 	} else {
-		l.Till = amount
+		l.till = amount
 	}
 	return l
 }
 
 // movement is what a change did to the money, with an empty kind if nothing. The amounts are those that the order
 // counts and the shares those of its lines, so that the database can tell when they differ.
-func (c *changing) movement() (kind string, legs Legs) {
+func (c *changing) movement() (kind string, moved legs) {
 	o := c.after
 	switch captured, refunded := o.Payment.Captured-c.before.Payment.Captured, o.Payment.Refunded-c.before.Payment.Refunded; {
 	case captured != 0:
@@ -46,7 +42,7 @@ func (c *changing) movement() (kind string, legs Legs) {
 		}
 		return "refund", paid(method, -refunded, -sales, -tax, -tips)
 	}
-	return "", Legs{}
+	return "", legs{}
 }
 
 // ledgerRows are movements on their way into the database, column by column.
@@ -59,11 +55,11 @@ type ledgerRows struct {
 	at                             []time.Time
 }
 
-func (r *ledgerRows) add(o *Order, kind string, l Legs) {
+func (r *ledgerRows) add(o *Order, kind string, l legs) {
 	r.stores, r.ids, r.versions = append(r.stores, o.StoreID), append(r.ids, o.ID), append(r.versions, o.Version)
 	r.kinds, r.at = append(r.kinds, kind), append(r.at, o.UpdatedAt)
-	r.cards, r.tills = append(r.cards, l.Card), append(r.tills, l.Till)
-	r.sales, r.tax, r.tips = append(r.sales, l.Sales), append(r.tax, l.Tax), append(r.tips, l.Tips)
+	r.cards, r.tills = append(r.cards, l.card), append(r.tills, l.till)
+	r.sales, r.tax, r.tips = append(r.sales, l.sales), append(r.tax, l.tax), append(r.tips, l.tips)
 }
 
 // queueLedger appends a row for each change that captured or gave back.
@@ -73,8 +69,8 @@ func queueLedger(batch *pgx.Batch, work []*changing) {
 		if !c.moved() {
 			continue
 		}
-		if kind, legs := c.movement(); kind != "" {
-			r.add(c.after, kind, legs)
+		if kind, moved := c.movement(); kind != "" {
+			r.add(c.after, kind, moved)
 		}
 	}
 	if len(r.ids) == 0 {
@@ -85,13 +81,4 @@ func queueLedger(batch *pgx.Batch, work []*changing) {
     select *
     from unnest($1::int4[], $2::uuid[], $3::int4[], $4::text[], $5::int8[], $6::int8[], $7::int8[], $8::int8[], $9::int8[], $10::timestamptz[])`,
 		r.stores, r.ids, r.versions, r.kinds, r.cards, r.tills, r.sales, r.tax, r.tips, r.at)
-}
-
-// LedgerSum adds up every movement there ever was. Card and Till are what the shop has kept.
-func LedgerSum(ctx context.Context, q Querier) (l Legs, err error) {
-	err = q.QueryRow(ctx, `
-    select coalesce(sum(card), 0)::int8, coalesce(sum(till), 0)::int8, coalesce(sum(sales), 0)::int8,
-           coalesce(sum(tax), 0)::int8, coalesce(sum(tips), 0)::int8
-    from ledger`).Scan(&l.Card, &l.Till, &l.Sales, &l.Tax, &l.Tips)
-	return l, err
 }

@@ -2,6 +2,7 @@ package db_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -17,6 +18,12 @@ func TestMain(m *testing.M) {
 		}
 		return db.SeedDemo(ctx, pool)
 	})
+}
+
+// isCode tells whether err is, or wraps, a refusal with this code.
+func isCode(err error, code string) bool {
+	var refusal *db.Error
+	return errors.As(err, &refusal) && refusal.Code == code
 }
 
 // noMore is a migration of nothing beyond our own schema.

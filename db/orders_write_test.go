@@ -212,7 +212,7 @@ func TestARefusedOrderLeavesItsKey(t *testing.T) {
 		}
 	}
 	pause("2100-01-01")
-	if placed, err := w.Place(t.Context(), w.latte(t, "card", "key")); !db.IsCode(err, db.CodeStorePaused) {
+	if placed, err := w.Place(t.Context(), w.latte(t, "card", "key")); !isCode(err, db.CodeStorePaused) {
 		t.Fatalf("at a paused store: %+v, %v", placed, err)
 	}
 	pause("2000-01-01")

@@ -50,7 +50,7 @@ func (v View) Resolve() *Menu {
 // NextChange is the next moment at which the passing of time alone changes what Resolve returns, zero if there is none.
 func (v View) NextChange() time.Time {
 	var next time.Time
-	if v.Overlay.untimed() && v.Menu.index != nil && !v.Menu.index.timed {
+	if v.Overlay.sellsAll() && v.Menu.index != nil && !v.Menu.index.timed {
 		return next
 	}
 	sooner := func(o outage) {
@@ -224,7 +224,8 @@ func (o *Overlay) price(menu int64, path ...string) int64 {
 	return menu
 }
 
-func (o *Overlay) untimed() bool {
+// sellsAll tells whether the store is out of nothing that its chain has.
+func (o *Overlay) sellsAll() bool {
 	return o == nil || len(o.SoldOut) == 0
 }
 
@@ -248,7 +249,7 @@ func (v View) outage(available bool, from *time.Time, kind, id string) outage {
 	if !available {
 		out.add(from, v.At)
 	}
-	if v.Overlay.untimed() {
+	if v.Overlay.sellsAll() {
 		return out
 	}
 	var buf [80]byte

@@ -142,7 +142,7 @@ func TestTwoProcessesMoveTheSameOrders(t *testing.T) {
 		for i, ref := range refs {
 			all.Go(func() error {
 				_, err := w.Advance(t.Context(), ref, db.CancelByCustomer("customer", ""))
-				if db.IsCode(err, db.CodeNotCancellable) {
+				if isCode(err, db.CodeNotCancellable) {
 					return nil
 				}
 				return err

@@ -277,9 +277,10 @@ func TestRefundsInTheDatabase(t *testing.T) {
 	if err != nil || read.Version != 6 || read.Refunds[0].Key(ref) != fmt.Sprintf("refund-%d-%s-1-2", ref.StoreID, ref.ID) || read.Refunds[0].Ref != "re_1" {
 		t.Errorf("version %d, %+v, %v", read.Version, read.Refunds, err)
 	}
-	sum, err := db.LedgerSum(t.Context(), pool)
-	if err != nil || sum != (db.Legs{}) {
-		t.Errorf("all went back, and the ledger has %+v, %v", sum, err)
+	var nothing bool
+	err = pool.QueryRow(t.Context(), `select (sum(card), sum(till), sum(sales), sum(tax), sum(tips)) = (0, 0, 0, 0, 0) from ledger`).Scan(&nothing)
+	if err != nil || !nothing {
+		t.Errorf("all went back, and the ledger has something, %v", err)
 	}
 	err = pgx.BeginFunc(context.WithoutCancel(t.Context()), pool, func(tx pgx.Tx) error {
 		_, err := tx.Exec(t.Context(), `update orders set refunded = captured + 1 where id = $1`, ref.ID)

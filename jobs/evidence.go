@@ -98,9 +98,10 @@ func (e *evidence) differences(now time.Time) (found []db.Difference) {
 	switch {
 	case received == 0 && charged:
 		add("order_without_charge", e.ours.Amount, 0, "our books have a charge that the provider has not")
-	case received > 0 && booked && !e.ours.Status.Settled() && !charged && !young:
-		add("charge_not_settled", 0, received, "the provider took the money, and the order still waits for it")
 	case received > 0 && booked && !e.ours.Status.Settled() && !charged:
+		if !young {
+			add("charge_not_settled", 0, received, "the provider took the money, and the order still waits for it")
+		}
 	case received > e.givenBack && !charged:
 		add("charge_without_order", 0, received, "the provider took money that our books know nothing of")
 	case charged && received != e.ours.Amount:

@@ -28,7 +28,6 @@ type param struct{ name, value string }
 type call struct {
 	r       *http.Request
 	form    form
-	account string
 	key     string
 	keyHash uint64
 	same    uint64 // calls under one key have to be
@@ -47,7 +46,7 @@ func (s *Sandbox) readCall(w http.ResponseWriter, r *http.Request) (*call, error
 	if err != nil {
 		return nil, invalid("", "", "The request body is too large or broke off.")
 	}
-	c := &call{r: r, account: r.Header.Get("Authorization"), key: r.Header.Get("Idempotency-Key"), request: w.Header().Get("Request-Id")}
+	c := &call{r: r, key: r.Header.Get("Idempotency-Key"), request: w.Header().Get("Request-Id")}
 	if c.form, err = parseForm(string(body), r.URL.RawQuery); err != nil {
 		return nil, invalid("", "", "The parameters are not form-encoded.")
 	}
@@ -57,7 +56,7 @@ func (s *Sandbox) readCall(w http.ResponseWriter, r *http.Request) (*call, error
 	c.expand = c.form.expands("latest_charge")
 	if c.key != "" {
 		w.Header().Set("Idempotency-Key", c.key)
-		c.keyHash = hash(c.account, c.key)
+		c.keyHash = hash(r.Header.Get("Authorization"), c.key) // each account has keys of its own
 		c.same = hash(r.Method, r.URL.Path, c.form.String())
 	}
 	return c, nil
