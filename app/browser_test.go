@@ -54,6 +54,12 @@ func TestBrowser(t *testing.T) {
 		"Messages":       browseMessages,
 		"Forgotten":      browseForgotten,
 		"Receipt":        browseReceipt,
+		"Tomorrow":       browseTomorrow,
+		"Pauses":         browsePauses,
+		"FarAway":        browseFarAway,
+		"Times":          browseTimes,
+		"Parts":          browseParts,
+		"CancelQuestion": browseCancelQuestion,
 	}
 	if os.Getenv(picturesSetting) != "" {
 		parts["Pictures"] = takePictures

@@ -18,17 +18,13 @@ const (
 )
 
 // view is the store as pages show it.
-func (a storeAnswer) view(s *db.Store) storeView {
+func (a storeAnswer) view() storeView {
 	v := storeView{
 		Slug: a.Slug, Name: a.Name, Address: a.Address, Timezone: a.Timezone, Currency: a.Currency,
-		OpenNow: a.OpenNow, Accepting: a.Accepting, WaitMinutes: a.WaitMinutes,
+		OpenNow: a.OpenNow, Paused: a.PausedUntil != nil, Accepting: a.Accepting, WaitMinutes: a.WaitMinutes,
 	}
-	now := time.Now()
-	if a.PausedUntil != nil {
-		v.PausedUntil = *a.PausedUntil
-	}
-	if next, ok := s.Hours.NextOpen(now, s.Location); ok && !a.OpenNow {
-		v.OpensAt = next
+	if a.OpensAt != nil {
+		v.OpensAt = *a.OpensAt
 	}
 	return v
 }
@@ -41,7 +37,7 @@ func (a *API) storeViews(c echo.Context, stores []*db.Store) ([]storeView, error
 	}
 	views := make([]storeView, len(answers))
 	for i, answer := range answers {
-		views[i] = answer.view(stores[i])
+		views[i] = answer.view()
 	}
 	return views, nil
 }
@@ -80,7 +76,7 @@ func (a *API) pageStore(c echo.Context) (*db.Store, storeView, error) {
 	if err != nil {
 		return nil, storeView{}, err
 	}
-	return store, viewStore(store, 0, time.Now()).view(store), nil
+	return store, viewStore(store, 0, time.Now()).view(), nil
 }
 
 // storePage is a store's menu, where a customer orders.

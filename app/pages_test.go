@@ -30,7 +30,7 @@ func testPages() map[string]any {
 	refused := failedRefund{"/staff/ferry-building/orders/01933a4e", "Ferry", "Ada", 42, 1, 2, "$5.75", "expired_card", "cold <milk>", "staff:mia", at}
 	return map[string]any{
 		"stores":   storesPage{head{"Choose a store", "stores.js"}, `"fog" & sun`, []storeView{samplePlace, shut}, "c2", true},
-		"menu":     menuPage{head{"Ferry Building", "menu.js"}, shut, []categoryView{{"Tea & Chocolate", items}}},
+		"menu":     menuPage{head{"Ferry Building", "menu.js"}, shut, []categoryView{{"Tea & Chocolate", items}, {"咖啡", nil}, {"甜点", nil}, {"Tea", nil}, {"Tea", nil}}},
 		"order":    orderPage{head{"Your order", "order.js"}, samplePlace, "01933a4e-7c11-7d2a-8f00-6ac1f3a1e111"},
 		"board":    boardPage{head{"Board", "board.js"}, samplePlace},
 		"sign-in":  doorPage{head{"Staff sign-in", ""}, "maria", "It is set.", "Too many tries.", 27},
@@ -195,6 +195,11 @@ func TestTimesAreTheStores(t *testing.T) {
 		{now.Add(195 * time.Minute), "back at 3:15 pm"},
 		{now.Add(19 * time.Hour), "back tomorrow 7:00 am"},
 		{now.Add(67 * time.Hour), "back Thu 7:00 am"},
+		{now.AddDate(0, 0, 6), "back Sun 12:00 pm"},
+		{now.AddDate(0, 0, 7), "back Nov 30, 12:00 pm"},
+		{now.AddDate(0, 0, -1), "back Nov 22, 12:00 pm"},
+		{time.Date(2027, 3, 1, 17, 0, 0, 0, time.UTC), "back Mar 1, 2027, 9:00 am"},
+		{time.Date(9999, 1, 2, 8, 0, 0, 0, time.UTC), "back Jan 2, 9999, 12:00 am"},
 		{time.Time{}, ""},
 	} {
 		if got := back(c.at, now, "America/Los_Angeles"); got != c.want {
@@ -203,6 +208,13 @@ func TestTimesAreTheStores(t *testing.T) {
 	}
 	if got := clock(now, "Nowhere/Land"); got != "8:00 pm" {
 		t.Errorf("a time zone nobody knows gives %q", got)
+	}
+}
+
+func TestBooksAreComparedEveryMinute(t *testing.T) {
+	t.Parallel()
+	if page := render(t, "payments", testPages()["payments"]); !strings.Contains(page, "compared with ours every minute.") {
+		t.Error("the page of payments does not say how often they are compared")
 	}
 }
 

@@ -14,9 +14,7 @@ import (
 var templateFiles embed.FS
 
 // pages holds every page, parsed once; a broken template stops the start.
-var pages = template.Must(template.New("").Funcs(template.FuncMap{
-	"anchor": anchor,
-}).ParseFS(templateFiles, "templates/*.html"))
+var pages = template.Must(template.ParseFS(templateFiles, "templates/*.html"))
 
 // renderPage writes the named page. Nothing is written when the template fails,
 // so that the caller can still answer with the error page.
@@ -40,11 +38,11 @@ func (h head) Modules() []string { return moduleGraphs[h.Script] }
 
 // storeView is a store as the pages show it. Times are shown in Timezone.
 type storeView struct {
-	Slug, Name, Address  string
-	Timezone, Currency   string
-	OpenNow, Accepting   bool
-	PausedUntil, OpensAt time.Time // zero when not paused, or when no opening is known
-	WaitMinutes          int
+	Slug, Name, Address        string
+	Timezone, Currency         string
+	OpenNow, Paused, Accepting bool
+	OpensAt                    time.Time // when it takes orders again, zero when it does or nobody knows
+	WaitMinutes                int
 }
 
 // storesPage is the chooser ("stores").
@@ -232,7 +230,7 @@ func (i itemView) Price() string {
 // State is a word for the style sheet: open, paused or closed.
 func (s storeView) State() string {
 	switch {
-	case !s.PausedUntil.IsZero():
+	case s.Paused:
 		return "paused"
 	case s.OpenNow && s.Accepting:
 		return "open"
@@ -241,11 +239,17 @@ func (s storeView) State() string {
 	}
 }
 
-// Words says in one line whether the store takes orders and how long they take.
+// shortBreak is how long a pause at most is to be called a short one.
+const shortBreak = time.Hour
+
+// Short tells whether a paused store takes orders again soon.
+func (s storeView) Short() bool { return !s.OpensAt.IsZero() && time.Until(s.OpensAt) <= shortBreak }
+
+// Words says in one line whether the store takes orders and how long they take. static/store_words.js says the same.
 func (s storeView) Words() string {
 	switch s.State() {
 	case "paused":
-		return "Taking a short break until " + clock(s.PausedUntil, s.Timezone)
+		return s.pause()
 	case "open":
 		if s.WaitMinutes < 1 {
 			return "Open now, no wait"
@@ -258,7 +262,17 @@ func (s storeView) Words() string {
 	return "Closed, opens " + s.Opens()
 }
 
-// Opens is when a closed store opens next, empty when nobody knows.
+func (s storeView) pause() string {
+	switch {
+	case s.OpensAt.IsZero():
+		return "Taking a break"
+	case s.Short():
+		return "Taking a short break until " + s.Opens()
+	}
+	return "Taking a break until " + s.Opens()
+}
+
+// Opens is when a store that takes no orders does so again, empty when nobody knows.
 func (s storeView) Opens() string {
 	if s.OpensAt.IsZero() {
 		return ""
@@ -266,8 +280,13 @@ func (s storeView) Opens() string {
 	return moment(s.OpensAt, time.Now(), s.Timezone)
 }
 
-// PausedAgain is when a paused store takes orders again.
-func (s storeView) PausedAgain() string { return clock(s.PausedUntil, s.Timezone) }
+// OpensWhen is Opens in the midst of a sentence.
+func (s storeView) OpensWhen() string {
+	if s.OpensAt.IsZero() {
+		return ""
+	}
+	return when(s.OpensAt, time.Now(), s.Timezone)
+}
 
 // Symbol is how the script, too, writes the store's currency.
 func (s storeView) Symbol() string { return currencyOf(s.Currency).symbol }

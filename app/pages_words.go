@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"strconv"
 	"strings"
 	"time"
@@ -50,16 +51,36 @@ func clock(at time.Time, zone string) string {
 	return at.In(location(zone)).Format("3:04 pm")
 }
 
+// day is how the day of a moment is said before its time: nothing for today, tomorrow, Mon; and Mar 1, where a weekday
+// would mean one that is nearer. static/times.js says the same.
+func day(at, now time.Time, zone string) string {
+	at, now = at.In(location(zone)), now.In(location(zone))
+	switch ahead := date(at).Sub(date(now)) / (24 * time.Hour); {
+	case ahead == 0:
+		return ""
+	case ahead == 1:
+		return "tomorrow "
+	case ahead > 1 && ahead < 7:
+		return at.Format("Mon ")
+	case at.Year() == now.Year():
+		return at.Format("Jan 2, ")
+	}
+	return at.Format("Jan 2, 2006, ")
+}
+
+// date is a moment's date alone, in UTC, where every day has 24 hours.
+func date(at time.Time) time.Time {
+	return time.Date(at.Year(), at.Month(), at.Day(), 0, 0, 0, 0, time.UTC)
+}
+
 // moment is a clock time with as much of the date as is needed: 3:15 pm, tomorrow 7:00 am, Mon 7:00 am.
 func moment(at, now time.Time, zone string) string {
-	at, now = at.In(location(zone)), now.In(location(zone))
-	switch at.Format(time.DateOnly) {
-	case now.Format(time.DateOnly):
-		return at.Format("3:04 pm")
-	case now.AddDate(0, 0, 1).Format(time.DateOnly):
-		return at.Format("tomorrow 3:04 pm")
-	}
-	return at.Format("Mon 3:04 pm")
+	return day(at, now, zone) + clock(at, zone)
+}
+
+// when is a moment in the midst of a sentence: at 3:15 pm, tomorrow at 7:00 am.
+func when(at, now time.Time, zone string) string {
+	return day(at, now, zone) + "at " + clock(at, zone)
 }
 
 // back says when something sold out can be had again; empty when nobody knows.
@@ -67,11 +88,7 @@ func back(at, now time.Time, zone string) string {
 	if at.IsZero() {
 		return ""
 	}
-	words := moment(at, now, zone)
-	if words[0] >= '0' && words[0] <= '9' {
-		words = "at " + words
-	}
-	return "back " + words
+	return "back " + cmp.Or(day(at, now, zone), "at ") + clock(at, zone)
 }
 
 func location(zone string) *time.Location {
@@ -80,17 +97,4 @@ func location(zone string) *time.Location {
 		return time.UTC
 	}
 	return loc
-}
-
-// anchor makes an id of a category's name.
-func anchor(name string) string {
-	return "part-" + strings.Map(func(r rune) rune {
-		switch {
-		case r >= 'a' && r <= 'z', r >= '0' && r <= '9':
-			return r
-		case r >= 'A' && r <= 'Z':
-			return r + 'a' - 'A'
-		}
-		return '-'
-	}, name)
 }

@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/puddle/v2"
@@ -237,5 +239,6 @@ func sentence(detail string) string {
 	if detail == "" {
 		return ""
 	}
-	return strings.ToUpper(detail[:1]) + detail[1:] + "."
+	first, size := utf8.DecodeRuneInString(detail)
+	return string(unicode.ToUpper(first)) + detail[size:] + "."
 }

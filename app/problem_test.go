@@ -105,3 +105,14 @@ func TestProblemMembers(t *testing.T) {
 		t.Errorf("%+v", p)
 	}
 }
+
+func TestSentence(t *testing.T) {
+	t.Parallel()
+	for detail, want := range map[string]string{
+		"": "", "say more": "Say more.", "Österreich has no order 7": "Österreich has no order 7.", "élan is closed": "Élan is closed.", "咖啡 is closed": "咖啡 is closed.",
+	} {
+		if got := sentence(detail); got != want {
+			t.Errorf("%q becomes %q, want %q", detail, got, want)
+		}
+	}
+}

@@ -24,6 +24,7 @@ type storeAnswer struct {
 	Hours       db.Hours   `json:"hours"`
 	Accepting   bool       `json:"accepting"`
 	PausedUntil *time.Time `json:"paused_until"`
+	OpensAt     *time.Time `json:"opens_at"`
 	WaitMinutes int        `json:"wait_minutes"`
 	SlotMinutes int        `json:"slot_minutes"`
 	SlotLimit   *int       `json:"slot_limit"`
@@ -34,11 +35,19 @@ func viewStore(s *db.Store, wait int, now time.Time) storeAnswer {
 		Slug: s.Slug, Name: s.Name, Address: s.Address, Lat: s.Lat, Lon: s.Lon, Timezone: s.Location.String(), Currency: s.Currency,
 		OpenNow: s.Hours.Open(now, s.Location), Hours: s.Hours, WaitMinutes: wait, SlotMinutes: s.SlotMinutes, SlotLimit: s.SlotLimit,
 	}
+	again := now
 	if s.Paused(now) {
-		until := s.PausedUntil.UTC()
-		v.PausedUntil = &until
+		again = s.PausedUntil.UTC()
+		v.PausedUntil = &again
 	}
 	v.Accepting = v.OpenNow && v.PausedUntil == nil
+	if v.Accepting {
+		return v
+	}
+	// A year has four digits on the wire: the opening after a pause until the end of 9999 is none.
+	if opens, ever := s.Hours.NextOpen(again, s.Location); ever && opens.Year() <= 9999 {
+		v.OpensAt = &opens
+	}
 	return v
 }
 

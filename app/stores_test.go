@@ -19,6 +19,7 @@ type shownStore struct {
 	Hours       []db.DayHours
 	Accepting   bool
 	PausedUntil *time.Time `json:"paused_until"`
+	OpensAt     *time.Time `json:"opens_at"`
 	WaitMinutes int        `json:"wait_minutes"`
 	SlotMinutes int        `json:"slot_minutes"`
 	SlotLimit   *int       `json:"slot_limit"`
@@ -120,6 +121,32 @@ func TestPatchStore(t *testing.T) {
 	}
 	if v := s.patch(t, staff, testStore, object{"paused_until": inFuture(-time.Hour)}).store(t); !v.Accepting || v.PausedUntil != nil {
 		t.Errorf("a pause that is over makes %+v", v)
+	}
+}
+
+// TestStoreOpensAt asks stores that take no orders when they do again.
+func TestStoreOpensAt(t *testing.T) {
+	t.Parallel()
+	s := openShop(t)
+	staff := s.staff(t, "mia", db.Manager)
+	hours, opens := closedNow(t)
+	soon := time.Now().Add(20 * time.Minute).Truncate(time.Second)
+	for name, x := range map[string]struct {
+		slug    string
+		changes object
+		want    time.Time // zero for none
+	}{
+		"open":                {testStore, object{}, time.Time{}},
+		"closed":              {"pike-place", object{"hours": hours}, opens},
+		"never open":          {"dumbo", object{"hours": []object{}}, time.Time{}},
+		"paused":              {"grand-central", object{"paused_until": sent(soon)}, soon},
+		"paused for ever":     {"fulton-market", object{"paused_until": "9999-12-31T23:59:59Z", "hours": hours}, time.Time{}},
+		"paused, closed then": {"hayes-valley", object{"paused_until": sent(soon), "hours": hours}, opens},
+	} {
+		got := s.patch(t, staff, x.slug, x.changes).store(t).OpensAt
+		if got == nil != x.want.IsZero() || got != nil && !got.Equal(x.want) {
+			t.Errorf("%s: opens_at is %v, want %v", name, got, x.want)
+		}
 	}
 }
 

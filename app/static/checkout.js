@@ -172,8 +172,8 @@ function request(form, basket, slots, expected) {
 
 function shutWords(error, store) {
   if (error.code === 'store_closed') return 'The store is closed at that time. Choose another time, and your basket stays as it is.';
-  const until = store?.paused_until;
-  return `The bar is catching its breath and takes no orders${until ? ` until ${moment(until)}` : ' for a moment'}. Your basket stays as it is.`;
+  const until = store?.opens_at;
+  return `The bar takes no orders${until ? ` until ${moment(until)}` : ' for a moment'}. Your basket stays as it is.`;
 }
 
 const FIELDS = { '/customer/name': 'name', '/customer/email': 'email', '/customer/phone': 'phone', '/pickup_at': 'slot', '/payment': 'payment' };

@@ -6,8 +6,8 @@ import { checkout } from './checkout.js';
 import { all, fill, flag, h, one } from './dom.js';
 import { openItem } from './item.js';
 import { kept } from './keep.js';
-import { stateOf, stateWords } from './store_words.js';
-import { DAY, back, moment } from './times.js';
+import { bannerWords, stateOf, stateWords } from './store_words.js';
+import { DAY, back } from './times.js';
 
 const { store } = document.body.dataset;
 const AGAIN = 30_000; // how often an open page looks for what has changed
@@ -41,16 +41,16 @@ function mark(item) {
   if (one('.item-sold-out', card).textContent !== words) one('.item-sold-out', card).textContent = words;
 }
 
+// What has not changed is left as it is, for it would be read aloud again.
 function banner() {
   const place = one('#store-banner');
   const state = one('.shop-head .state');
-  const now = stateOf(shop);
-  if (state.dataset.state !== now || now === 'open') one('span:last-child', state).textContent = stateWords(shop);
-  place.hidden = now === 'open';
-  if (state.dataset.state === now) return; // the server's words say more than these
-  state.dataset.state = now;
-  if (now === 'paused') fill(place, h('strong', null, 'The bar is catching its breath.'), ` New orders open again at ${moment(shop.paused_until)}.`);
-  if (now === 'closed') fill(place, h('strong', null, 'We are closed.'), ' Have a look around.');
+  const words = one('span:last-child', state);
+  state.dataset.state = stateOf(shop);
+  if (words.textContent !== stateWords(shop)) words.textContent = stateWords(shop);
+  place.hidden = stateOf(shop) === 'open';
+  const [news, more] = bannerWords(shop);
+  if (!place.hidden && place.textContent !== news + more) fill(place, h('strong', null, news), more);
 }
 
 async function open(id) {

@@ -8,13 +8,15 @@ import { forget } from './keep.js';
 import { follow } from './live.js';
 import { money } from './money.js';
 import { takeToken, tokenName } from './order_token.js';
-import { cancellable, moneyWords, news, over, steps } from './order_words.js';
+import { cancelWords, cancellable, moneyWords, news, over, steps } from './order_words.js';
 import { offer } from './preferences.js';
 
 const { store, order: id } = document.body.dataset;
 const path = `/v1/stores/${store}/orders/${id}`;
 const token = takeToken(id);
+const TICK = 5000; // how often the words follow the clock: what is ready tomorrow is one day ready today
 let shown;
+let told;
 let stream;
 
 function show(order) {
@@ -27,6 +29,7 @@ function show(order) {
   tellNews(order, before);
   drawSteps(order);
   acts(order);
+  say(one('#cancel-money'), cancelWords(order));
   lines(order);
   document.title = `${news(order).words} · ${order.number}`;
   if (over(order)) stream?.stop();
@@ -36,9 +39,13 @@ function head(order) {
   fill(one('#order-head'), h('p', { class: 'number' }, h('span', { class: 'number-words' }, `Order for ${order.customer.name}`), h('span', { class: 'hidden' }, 'Number '), String(order.number)));
 }
 
+// The news go by the clock too, and are drawn only when they change, for they are read aloud.
 function tellNews(order, before) {
   const { words, more, tone } = news(order);
   const fresh = before && before !== order.status;
+  const all = [words, more, moneyWords(order)].join('\n');
+  if (all === told) return;
+  told = all;
   fill(one('#order-news'),
     h('p', { class: 'news', 'data-tone': tone, 'data-fresh': fresh }, words),
     more && h('p', { class: 'news-more' }, more),
@@ -163,5 +170,6 @@ if (!token) {
 } else {
   stream = follow(`${path}/live`, token, { message: show, down: () => lost(true), refused });
   offer(path, token);
+  setInterval(() => shown && tellNews(shown, shown.status), TICK);
   if (unanswered(id)) send(id, { path, token }).then(show, refresh); // a payment of which the answer was lost
 }

@@ -1,6 +1,6 @@
 // What a customer is told of an order in each of its states.
 import { money } from './money.js';
-import { clock } from './times.js';
+import { clock, day, moment, when } from './times.js';
 
 const STEPS = [['placed', 'Placed'], ['in_progress', 'Being made'], ['ready', 'Ready'], ['picked_up', 'Picked up']];
 const FINAL = ['picked_up', 'cancelled', 'expired', 'abandoned'];
@@ -32,11 +32,11 @@ export function news(order) {
     payment_failed: () => ({ words: 'The card was not accepted', more: `${failure(order)} Nothing has been charged. Your order waits a few minutes for another card.`, tone: 'bad' }),
     placed: () => ({ words: 'We have your order', more: estimate(order) }),
     in_progress: () => ({ words: 'Being made right now', more: estimate(order) }),
-    ready: () => ({ words: 'Ready. Come and get it.', more: `It has been on the counter since ${clock(at(order, 'ready'))}.`, tone: 'good' }),
-    picked_up: () => ({ words: 'Enjoy it', more: `Picked up at ${clock(at(order, 'picked_up'))}.`, tone: 'good' }),
+    ready: () => ({ words: 'Ready. Come and get it.', more: `It has been on the counter since ${moment(at(order, 'ready'))}.`, tone: 'good' }),
+    picked_up: () => ({ words: 'Enjoy it', more: `Picked up ${when(at(order, 'picked_up'))}.`, tone: 'good' }),
     cancelled: () => ({ words: 'This order was cancelled', more: by(order), tone: 'bad' }),
     expired: () => ({ words: 'This order was not paid in time', more: 'Nothing is being made. You are welcome to order again.', tone: 'bad' }),
-    abandoned: () => ({ words: 'Nobody came for this order', more: `It was ready at ${clock(at(order, 'ready'))} and has been cleared away. Please talk to us at the counter.`, tone: 'bad' }),
+    abandoned: () => ({ words: 'Nobody came for this order', more: `It was ready ${when(at(order, 'ready'))} and has been cleared away. Please talk to us at the counter.`, tone: 'bad' }),
   };
   return tell[order.status]?.(order) ?? { words: order.status.replaceAll('_', ' ') };
 }
@@ -52,14 +52,16 @@ const failure = (order) => FAILURES[order.payment.failure] ?? '';
 
 function by(order) {
   const who = order.history.at(-1)?.by;
-  return who === 'customer' ? `You cancelled it at ${clock(at(order, 'cancelled'))}.` : `The store cancelled it at ${clock(at(order, 'cancelled'))}. We are sorry.`;
+  return who === 'customer' ? `You cancelled it ${when(at(order, 'cancelled'))}.` : `The store cancelled it ${when(at(order, 'cancelled'))}. We are sorry.`;
 }
 
 function estimate(order) {
   const time = order.ready_estimate ?? order.pickup_at;
   if (!time) return 'This page moves by itself.';
-  return new Date(time) > Date.now() ? `Ready at about ${clock(time)}. This page moves by itself.` : 'It should be ready any minute.';
+  return new Date(time) > Date.now() ? `Ready ${day(time)}at about ${clock(time)}. This page moves by itself.` : 'It should be ready any minute.';
 }
+
+const IN_DOUBT = 'If your card was charged, the money goes back by itself.';
 
 const refundsThat = (are, order) => (order.refunds ?? []).filter((refund) => refund.status === are).reduce((sum, refund) => sum + refund.amount, 0);
 
@@ -81,7 +83,13 @@ export function moneyWords(order) {
     case 'refunded': return `${money(refunded)} went back to you.`;
     case 'partially_refunded': return `${money(refunded)} of ${money(captured)} went back to you.`;
     case 'unknown':
-    case 'pending': return FINAL.includes(order.status) ? 'If your card was charged, the money goes back by itself.' : '';
+    case 'pending': return FINAL.includes(order.status) ? IN_DOUBT : '';
     default: return '';
   }
+}
+
+/** cancelWords say what becomes of the money when the order is cancelled. */
+export function cancelWords({ payment: { method, status, captured, refunded } }) {
+  if (captured > refunded) return method === 'card' ? 'What you paid goes back to your card.' : 'What you paid goes back to you at the counter.';
+  return ['pending', 'unknown'].includes(status) ? IN_DOUBT : '';
 }

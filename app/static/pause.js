@@ -1,7 +1,7 @@
 // Pausing a store's orders, and asking why an order is cancelled.
 import { call } from './api.js';
 import { closable, fill, h, one } from './dom.js';
-import { MINUTE, clock } from './times.js';
+import { MINUTE, moment } from './times.js';
 
 const LENGTHS = [10, 20, 30];
 const REASONS = ['Customer asked', 'Out of an ingredient', 'Machine is down', 'Nobody there'];
@@ -37,7 +37,7 @@ export function pausing(store, { push, pending }) {
     banner.hidden = !paused;
     one('#pause-open').hidden = Boolean(paused);
     if (!paused) return;
-    fill(banner, h('span', null, `New orders are paused until ${clock(end)}${last ? ' (not sent yet)' : ''}`), h('button', { type: 'button', onclick: () => push('resume') }, 'Resume now'));
+    fill(banner, h('span', null, `New orders are paused until ${moment(end)}${last ? ' (not sent yet)' : ''}`), h('button', { type: 'button', onclick: () => push('resume') }, 'Resume now'));
   }
 
   return { load, draw };

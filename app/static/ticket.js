@@ -2,7 +2,7 @@
 import { unitWords } from './choices.js';
 import { h } from './dom.js';
 import { money } from './money.js';
-import { MINUTE, clock, moment } from './times.js';
+import { MINUTE, moment } from './times.js';
 
 const WARM = 4;
 const LATE = 8;
@@ -23,7 +23,7 @@ function age(order, now) {
     return { minutes, heat: 'none', words: 'waiting' };
   }
   const start = begins(order);
-  if (start > now) return { minutes: 0, heat: 'fresh', words: `for ${clock(order.pickup_at)}`, later: true };
+  if (start > now) return { minutes: 0, heat: 'fresh', words: `for ${moment(order.pickup_at, now)}`, later: true };
   const minutes = minutesSince(start, now);
   const heat = minutes >= LATE ? 'late' : minutes >= WARM ? 'warm' : 'fresh';
   return { minutes, heat, words: heat };

@@ -5,7 +5,8 @@ const clockForm = new Intl.DateTimeFormat('en-US', { timeZone, hour: 'numeric', 
 const secondsForm = new Intl.DateTimeFormat('en-GB', { timeZone, hour: '2-digit', minute: '2-digit', second: '2-digit' });
 const dayForm = new Intl.DateTimeFormat('en-CA', { timeZone, year: 'numeric', month: '2-digit', day: '2-digit' });
 const weekdayForm = new Intl.DateTimeFormat('en-US', { timeZone, weekday: 'short' });
-
+const dateForm = new Intl.DateTimeFormat('en-US', { timeZone, month: 'short', day: 'numeric' });
+const yearForm = new Intl.DateTimeFormat('en-US', { timeZone, year: 'numeric', month: 'short', day: 'numeric' });
 const longForm = new Intl.DateTimeFormat('en-US', { timeZone, year: 'numeric', month: 'long', day: 'numeric' });
 
 export const MINUTE = 60_000;
@@ -23,19 +24,28 @@ export const localDay = (at) => dayForm.format(new Date(at));
 /** longDay is the date at the store as people write it: November 23, 2026. */
 export const longDay = (at) => longForm.format(new Date(at));
 
-/** moment is a time of day with as much of the date as is needed. */
-export function moment(at, now = Date.now()) {
-  if (localDay(at) === localDay(now)) return clock(at);
-  if (localDay(at) === localDay(now + DAY)) return `tomorrow ${clock(at)}`;
-  return `${weekdayForm.format(new Date(at))} ${clock(at)}`;
+/**
+ * day is how the day of a moment is said before its time: nothing for today, tomorrow, Mon; and Mar 1, where a weekday
+ * would mean one that is nearer. The server says the same (pages_words.go).
+ */
+export function day(at, now = Date.now()) {
+  const [then, today] = [localDay(at), localDay(now)];
+  const ahead = (new Date(then) - new Date(today)) / DAY; // dates alone are read as UTC, where every day has 24 hours
+  if (ahead === 0) return '';
+  if (ahead === 1) return 'tomorrow ';
+  if (ahead > 1 && ahead < 7) return `${weekdayForm.format(new Date(at))} `;
+  const form = then.slice(0, 4) === today.slice(0, 4) ? dateForm : yearForm;
+  return `${form.format(new Date(at))}, `;
 }
 
+/** moment is a time of day with as much of the date as is needed. */
+export const moment = (at, now) => `${day(at, now)}${clock(at)}`;
+
+/** when is a moment in the midst of a sentence: at 3:15 pm, tomorrow at 7:00 am. */
+export const when = (at, now) => `${day(at, now)}at ${clock(at)}`;
+
 /** back says when something sold out can be had again. */
-export function back(at) {
-  if (!at) return '';
-  const words = moment(at);
-  return /^\d/.test(words) ? `back at ${words}` : `back ${words}`;
-}
+export const back = (at, now) => (at ? `back ${day(at, now) || 'at '}${clock(at)}` : '');
 
 /** endOfDay is the store's next midnight. Days with a change of clock have 23 or 25 hours, hence the search. */
 export function endOfDay(now = Date.now()) {
