@@ -322,7 +322,8 @@ func (q *quiet) between(t *testing.T, databaseURL string) string {
 func TestSilentDatabase(t *testing.T) {
 	t.Parallel()
 	var q quiet
-	s := openShopOn(t, q.between(t, dbtest.URL(t)))
+	direct := dbtest.URL(t)
+	s := openShopOn(t, q.between(t, direct), "DATA_DIR="+dataDir(t, direct))
 	o := s.place(t, atCounter()).order(t)
 	device, staff := s.device(t, testStore), s.staff(t, "errors", db.Admin)
 	q.silence.Lock()
