@@ -16,8 +16,7 @@ import (
 
 const (
 	maxWait    = 10 * time.Second
-	maxOptions = 1000               // of one line; what a menu can have at most
-	maxAhead   = 7 * 24 * time.Hour // pickup_at
+	maxOptions = 1000 // of one line; what a menu can have at most
 )
 
 // postOrder places an order and answers, or repeats what its key was answered before.
@@ -142,7 +141,7 @@ func (a *API) price(c echo.Context, store *db.Store, r *orderRequest) (*db.Order
 		return nil, err
 	}
 	quote, faults := view.Price(r.quote)
-	if at := r.pickupAt; at != nil && (at.Before(now.Add(-time.Minute)) || at.After(now.Add(maxAhead))) {
+	if at := r.pickupAt; at != nil && (at.Before(now.Add(-time.Minute)) || at.After(now.Add(db.MaxAhead))) {
 		faults.Add("/pickup_at", "must lie between now and a week from now")
 	}
 	if r.method == "counter" && r.quote.Fulfilment != "in_store" {

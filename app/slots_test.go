@@ -1,7 +1,10 @@
 package main
 
 import (
+	"context"
 	"slices"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,10 +27,16 @@ func (s *shop) slots(t *testing.T, query string) []slot {
 }
 
 // limitSlots gives the test store slots of four hours with a limit, and returns those of today and tomorrow.
-// Where the first is about to end it waits until it has, for no test takes as long as the next one.
 func (s *shop) limitSlots(t *testing.T, limit int) []slot {
 	t.Helper()
-	s.patch(t, s.staff(t, "mia", db.Manager), testStore, object{"slot_minutes": 240, "slot_limit": limit})
+	return s.cutSlots(t, 240, limit)
+}
+
+// cutSlots is limitSlots for slots of any length. Where the first is about to end it waits until it has, for no test
+// takes as long as the next one.
+func (s *shop) cutSlots(t *testing.T, minutes, limit int) []slot {
+	t.Helper()
+	s.patch(t, s.staff(t, "mia", db.Manager), testStore, object{"slot_minutes": minutes, "slot_limit": limit})
 	if left := time.Until(s.slots(t, "")[0].EndsAt); left < 30*time.Second {
 		time.Sleep(left)
 	}
@@ -163,6 +172,59 @@ func TestEarliestSlot(t *testing.T) {
 	}
 }
 
+// TestEarliestSlotFarOff has more orders than there are slots in eight hours, through two processes: the first slots of
+// the day fill up, and who asks for one of them is told of the first behind them.
+func TestEarliestSlotFarOff(t *testing.T) {
+	t.Parallel()
+	const orders = 100
+	s := openShop(t)
+	processes := []*shop{s, openShopOn(t, s.databaseURL)}
+	slots := s.cutSlots(t, 5, 1)
+	taken := map[time.Time]int{}
+	for _, a := range together(t, orders, func(i int) answer { return processes[i%2].place(t, atCounter()) }) {
+		at, err := time.Parse(time.RFC3339, *a.wants(t, 201).order(t).PickupAt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		taken[at.Truncate(5*time.Minute)]++
+	}
+	for i, slot := range slots[:orders] {
+		if taken[slot.StartsAt] != 1 {
+			t.Errorf("slot %d has %d orders, want 1", i, taken[slot.StartsAt])
+		}
+	}
+	s.place(t, slots[3].pickup(0)).wantsSlotFull(t, slots[orders], 1)
+}
+
+// TestEarliestSlotOfTheWeek has one free slot in all the time that can be ordered ahead, at the very end. It is found,
+// and after it is taken none is: not those of the time behind.
+func TestEarliestSlotOfTheWeek(t *testing.T) {
+	t.Parallel()
+	s := openShop(t)
+	slots := s.cutSlots(t, 5, 1)
+	week := slots[0].StartsAt.Add(7 * 24 * time.Hour)
+	free := slot{StartsAt: week.Add(-10 * time.Minute), EndsAt: week.Add(-5 * time.Minute)}
+	if _, err := s.api.pool.Exec(t.Context(), `
+    insert into slots (store_id, starts_at, taken)
+    select s.store_id, at, 1
+    from stores s, generate_series($2::timestamptz, $3::timestamptz, '5 minutes') as at
+    where s.slug = $1 and at <> $4`, testStore, slots[0].StartsAt, week.Add(5*time.Minute), free.StartsAt); err != nil {
+		t.Fatal(err)
+	}
+	s.place(t, slots[1].pickup(0)).wantsSlotFull(t, free, 1)
+	o := s.place(t, atCounter()).wants(t, 201).order(t)
+	if at, err := time.Parse(time.RFC3339, *o.PickupAt); err != nil || !at.Equal(free.StartsAt) {
+		t.Errorf("the order is to be collected at %s (%v), want %s", *o.PickupAt, err, free.StartsAt)
+	}
+	for _, body := range []object{slots[1].pickup(0), atCounter()} {
+		full := s.place(t, body)
+		full.wantsProblem(t, 409, "slot_full")
+		if strings.Contains(string(full.body), "next_slot") {
+			t.Errorf("there is no free slot within a week: %s", full.body)
+		}
+	}
+}
+
 // TestSlotGivenBack cancels the only order of a slot: its place is free again, once.
 func TestSlotGivenBack(t *testing.T) {
 	t.Parallel()
@@ -263,4 +325,61 @@ func TestSlotsCutAnew(t *testing.T) {
 	if got := free(2*time.Hour, 4); !slices.Equal(got, []int{2, 3}) {
 		t.Errorf("cancelled after slots were cut anew, an order leaves %v free", got)
 	}
+}
+
+// TestSlotLimitMeetsOrders has a limit introduced while an order is between its first look at the store and its commit,
+// and an order sent while a limit is being introduced: whichever is later waits, and the order counts.
+func TestSlotLimitMeetsOrders(t *testing.T) {
+	t.Parallel()
+	s := openShop(t)
+	slots := s.limitSlots(t, 1)
+	staff := s.staff(t, "mia", db.Manager)
+	var slot slot
+	order := func() answer { return s.place(t, slot.pickup(0)).wants(t, 202) }
+	limit := func() answer { return s.patch(t, staff, testStore, object{"slot_limit": 5}) }
+	for i, x := range []struct {
+		held          string // the table where first is made to wait
+		first, second func() answer
+	}{{"order_counters", order, limit}, {"audit", limit, order}} {
+		slot = slots[i+1]
+		s.patch(t, staff, testStore, object{"slot_limit": nil})
+		s.oneDuringTheOther(t, x.held, x.first, x.second)
+		for _, seen := range s.comingSlots(t) {
+			if seen.StartsAt.Equal(slot.StartsAt) && *seen.Free != 4 {
+				t.Fatalf("first held at %s: one order leaves %d of 5 places free", x.held, *seen.Free)
+			}
+		}
+	}
+}
+
+// oneDuringTheOther holds first where it writes a table, until second is done or waits too.
+func (s *shop) oneDuringTheOther(t *testing.T, table string, first, second func() answer) {
+	t.Helper()
+	held, err := s.api.pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = held.Rollback(context.WithoutCancel(t.Context())) }()
+	if _, err := held.Exec(t.Context(), "lock table "+table+" in share mode"); err != nil {
+		t.Fatal(err)
+	}
+	waiting := func() int {
+		return s.count(t, `select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`)
+	}
+	var done atomic.Bool
+	together(t, 3, func(i int) (none answer) {
+		switch i {
+		case 0:
+			return first()
+		case 1:
+			dbtest.Becomes(t, 10*time.Second, "the first waits", func() bool { return waiting() == 1 })
+			defer done.Store(true)
+			return second()
+		}
+		dbtest.Becomes(t, 20*time.Second, "the second is done or waits", func() bool { return done.Load() || waiting() == 2 })
+		if err := held.Rollback(t.Context()); err != nil {
+			t.Error(err)
+		}
+		return none
+	})
 }

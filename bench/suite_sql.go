@@ -27,6 +27,9 @@ order by store_id, key collate "C"
 on conflict do nothing
 returning store_id, route, key;
 
+select pg_advisory_xact_lock_shared(331893, store_id)
+from (select distinct store_id from unnest(:stores::int4[]) as v (store_id) order by store_id) as in_order;
+
 select store_id, paused_until, slot_minutes, slot_limit, prep_minutes
 from store_settings
 where store_id = any(:stores::int4[]);

@@ -104,19 +104,6 @@ type writeSettings struct {
 	PrepMinutes int
 }
 
-const readSettings = `
-    select store_id, paused_until, slot_minutes, slot_limit, prep_minutes
-    from store_settings
-    where store_id = any($1)`
-
-func noteSettings(rows pgx.Rows, settings map[int32]writeSettings) error {
-	read, err := pgx.CollectRows(rows, pgx.RowToStructByPos[writeSettings])
-	for _, s := range read {
-		settings[s.StoreID] = s
-	}
-	return err
-}
-
 // claimKeys inserts the keys, finds out for the losers what theirs was used for, and reads the settings
 // that must hold at this moment.
 func claimKeys(ctx context.Context, tx pgx.Tx, work []*placing) (map[int32]writeSettings, error) {
@@ -130,7 +117,18 @@ func claimKeys(ctx context.Context, tx pgx.Tx, work []*placing) (map[int32]write
 	settings := map[int32]writeSettings{}
 	batch := new(pgx.Batch)
 	keys.queue(batch, won)
-	batch.Queue(readSettings, stores).Query(func(rows pgx.Rows) error { return noteSettings(rows, settings) })
+	// Keys first: who waits for a key must hold nothing that its owner may yet wait for.
+	queueShareSettings(batch, stores)
+	batch.Queue(`
+    select store_id, paused_until, slot_minutes, slot_limit, prep_minutes
+    from store_settings
+    where store_id = any($1)`, stores).Query(func(rows pgx.Rows) error {
+		read, err := pgx.CollectRows(rows, pgx.RowToStructByPos[writeSettings])
+		for _, s := range read {
+			settings[s.StoreID] = s
+		}
+		return err
+	})
 	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
 		return nil, err
 	}

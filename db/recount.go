@@ -9,11 +9,28 @@ import (
 )
 
 // placedAhead is more than anybody can order ahead.
-const placedAhead = 8 * 24 * time.Hour
+const placedAhead = MaxAhead + 24*time.Hour
+
+// settingsLock is the class of the advisory locks on how a store cuts and limits its slots; the number is arbitrary. Who
+// places orders shares the store's lock from before the settings are read until the commit, who changes them has it
+// alone: so either the recount sees an order, or the order sees the new settings. Unlike a lock on the row it writes
+// nothing. Each store has its own, for a recount may take long and is nothing to the others; a group takes all of its
+// own in one statement.
+const settingsLock = 0x051075
+
+func queueShareSettings(batch *pgx.Batch, stores []int32) {
+	batch.Queue(`
+    select pg_advisory_xact_lock_shared($1, store_id)
+    from (select distinct store_id from unnest($2::int4[]) as v (store_id) order by store_id) as in_order`, settingsLock, stores)
+}
+
+func lockSettings(ctx context.Context, tx pgx.Tx, storeID int32) error {
+	_, err := tx.Exec(ctx, `select pg_advisory_xact_lock($1, $2)`, settingsLock, storeID)
+	return err
+}
 
 // recountSlots puts the orders of a store, those made already too, into its slots as they are cut from now
-// on, and counts the places taken. The caller has changed the store's settings in this transaction, which
-// keeps orders out meanwhile.
+// on, and counts the places taken. The caller has the store's settingsLock, which keeps new orders out.
 func recountSlots(ctx context.Context, tx pgx.Tx, s *Store, now time.Time) error {
 	from := now.Add(-MaxSlotMinutes * time.Minute)
 	rows, err := tx.Query(ctx, `
@@ -49,11 +66,7 @@ func recountSlots(ctx context.Context, tx pgx.Tx, s *Store, now time.Time) error
     set slot_starts_at = v.starts_at
     from unnest($2::uuid[], $3::timestamptz[]) as v (id, starts_at)
     where o.store_id = $1 and o.id = v.id`, s.ID, ids, starts)
-	stores, slots := columnsOfSlots(taken)
-	places := make([]int, len(slots))
-	for i, start := range slots {
-		places[i] = taken[slotID{s.ID, start}]
-	}
+	stores, slots, places := columnsOfSlots(taken)
 	batch.Queue(`
     insert into slots (store_id, starts_at, taken)
     select *

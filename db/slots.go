@@ -5,14 +5,16 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"iter"
+	"maps"
 	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 )
 
-// slotsAhead bounds how many coming slots are looked through for a free one.
-const slotsAhead = 96
+// MaxAhead is how far ahead orders are placed.
+const MaxAhead = 7 * 24 * time.Hour
 
 // OpenSlot is a slot with the places still free in it; Free is nil where the store sets no limit.
 type OpenSlot struct {
@@ -29,19 +31,20 @@ func (s slotID) compare(other slotID) int {
 	return cmp.Or(cmp.Compare(s.storeID, other.storeID), s.start.Compare(other.start))
 }
 
-// Upcoming are the slots of the store that end after from, at most n, within a week.
-func (s *Store) Upcoming(from time.Time, slotMinutes, n int) []Slot {
-	var found []Slot
-	local := from.In(s.Location)
-	for day := -1; day <= 7 && len(found) < n; day++ {
-		date := time.Date(local.Year(), local.Month(), local.Day()+day, 12, 0, 0, 0, s.Location)
-		for _, slot := range s.Hours.Slots(date, s.Location, slotMinutes) {
-			if slot.EndsAt.After(from) && len(found) < n {
-				found = append(found, slot)
+// slotsBetween are the slots of the store that end after from and start before until, in order. They are cut day by
+// day as they are asked for.
+func (s *Store) slotsBetween(from, until time.Time, slotMinutes int) iter.Seq[Slot] {
+	return func(yield func(Slot) bool) {
+		last := localDay(until, s.Location)
+		// The slot that contains from may have begun on the day before.
+		for date := localDay(from, s.Location).AddDate(0, 0, -1); !date.After(last); date = date.AddDate(0, 0, 1) {
+			for _, slot := range s.Hours.Slots(date, s.Location, slotMinutes) {
+				if slot.EndsAt.After(from) && slot.StartsAt.Before(until) && !yield(slot) {
+					return
+				}
 			}
 		}
 	}
-	return found
 }
 
 // SlotsTaken are the places taken in the slots that start from from up to but not including to.
@@ -63,6 +66,11 @@ func SlotsTaken(ctx context.Context, q Querier, storeID int32, from, to time.Tim
 		taken[s.StartsAt.UTC()] = s.Taken
 	}
 	return taken, err
+}
+
+// takenAhead are the places taken in all slots that an order placed now can go into, read without a lock.
+func takenAhead(ctx context.Context, q Querier, storeID int32, now time.Time) (map[time.Time]int, error) {
+	return SlotsTaken(ctx, q, storeID, now.Add(-MaxSlotMinutes*time.Minute), now.Add(MaxAhead))
 }
 
 // takeSlots gives each order its place and estimates when it is ready. The rows are locked before
@@ -97,23 +105,12 @@ func takeSlots(ctx context.Context, tx pgx.Tx, work []*placing, settings map[int
 }
 
 func takeLimitedSlots(ctx context.Context, tx pgx.Tx, limited []*placing, settings map[int32]writeSettings, now time.Time) error {
-	if err := holdSettings(ctx, tx, limited, settings); err != nil {
+	if err := holdStores(ctx, tx, limited); err != nil {
 		return err
 	}
-	wanted := make(map[*placing][]OpenSlot, len(limited))
-	free := map[int32][]OpenSlot{} // by store, for those who take any
-	for _, p := range limited {
-		slots, known := free[p.Store.ID]
-		if p.Asked || !known {
-			var err error
-			if slots, err = wantedSlots(ctx, tx, p, settings[p.Store.ID], now, len(limited)); err != nil {
-				return err
-			}
-		}
-		if !p.Asked {
-			free[p.Store.ID] = slots
-		}
-		wanted[p] = slots
+	wanted, err := wantedSlots(ctx, tx, limited, settings, now)
+	if err != nil {
+		return err
 	}
 	taken, err := lockSlots(ctx, tx, wanted)
 	if err != nil {
@@ -146,34 +143,49 @@ func takeLimitedSlots(ctx context.Context, tx pgx.Tx, limited []*placing, settin
 	return refuseFull(ctx, tx, refused, settings, now)
 }
 
-// holdSettings reads how the stores cut and limit their slots again and keeps that so until the commit: who
-// changes it counts the places anew, and must see those given out here. Processes that place orders at one store
-// wait for each other here, before they look for free places, or the slower one would find them gone.
-func holdSettings(ctx context.Context, tx pgx.Tx, limited []*placing, settings map[int32]writeSettings) error {
+// holdStores has processes that place orders at one store wait for each other, before they look for free places, or
+// the slower one would find them gone.
+func holdStores(ctx context.Context, tx pgx.Tx, limited []*placing) error {
 	stores := make([]int32, len(limited))
 	for i, p := range limited {
 		stores[i] = p.Store.ID
 	}
-	rows, err := tx.Query(ctx, readSettings+` and slot_limit is not null
+	_, err := tx.Exec(ctx, `
+    select
+    from store_settings
+    where store_id = any($1)
     order by store_id
     for no key update`, stores)
-	if err != nil {
-		return err
-	}
-	return noteSettings(rows, settings)
+	return err
 }
 
-// wantedSlots are the slots an order could go into: the one it asked for, or the first with free
-// places, enough of them for everybody in the group. There is none where the store has closed since.
-func wantedSlots(ctx context.Context, tx pgx.Tx, p *placing, s writeSettings, now time.Time, requests int) ([]OpenSlot, error) {
-	if !p.Asked {
-		return freeSlotsFrom(ctx, tx, p.Store, s, now, requests)
+// wantedSlots are the slots that each order could go into: the one it asked for, or the first with free places, enough
+// of them for everybody at its store. There is none where the store has closed since.
+func wantedSlots(ctx context.Context, tx pgx.Tx, limited []*placing, settings map[int32]writeSettings, now time.Time) (map[*placing][]OpenSlot, error) {
+	requests := map[int32]int{} // by store
+	for _, p := range limited {
+		requests[p.Store.ID]++
 	}
-	slot, open := p.Store.Hours.SlotAt(p.pickup(now), p.Store.Location, s.SlotMinutes)
-	if !open {
-		return nil, nil
+	wanted := make(map[*placing][]OpenSlot, len(limited))
+	first := map[int32][]OpenSlot{} // by store, for those who take any
+	for _, p := range limited {
+		s := settings[p.Store.ID]
+		if p.Asked {
+			if slot, open := p.Store.Hours.SlotAt(p.pickup(now), p.Store.Location, s.SlotMinutes); open {
+				wanted[p] = []OpenSlot{{Slot: slot}}
+			}
+			continue
+		}
+		if _, known := first[p.Store.ID]; !known {
+			taken, err := takenAhead(ctx, tx, p.Store.ID, now)
+			if err != nil {
+				return nil, err
+			}
+			first[p.Store.ID] = freeSlots(p.Store, s, taken, now, now.Add(MaxAhead), requests[p.Store.ID])
+		}
+		wanted[p] = first[p.Store.ID]
 	}
-	return []OpenSlot{{Slot: slot}}, nil
+	return wanted, nil
 }
 
 // pickup is when the customer comes: at the time asked for, or now.
@@ -184,42 +196,39 @@ func (p *placing) pickup(now time.Time) time.Time {
 	return now
 }
 
-// freeSlotsFrom are the first slots from a moment on with at least places free in all, as read without
-// a lock.
-func freeSlotsFrom(ctx context.Context, q Querier, store *Store, s writeSettings, from time.Time, places int) ([]OpenSlot, error) {
-	slots := store.Upcoming(from, s.SlotMinutes, slotsAhead)
-	if len(slots) == 0 {
-		return nil, nil
-	}
-	taken, err := SlotsTaken(ctx, q, store.ID, slots[0].StartsAt, slots[len(slots)-1].EndsAt)
-	if err != nil {
-		return nil, err
-	}
+// freeSlots are the first slots between two moments with at least places free in all.
+func freeSlots(store *Store, s writeSettings, taken map[time.Time]int, from, until time.Time, places int) []OpenSlot {
 	var free []OpenSlot
-	for _, slot := range slots {
-		if left := *s.SlotLimit - taken[slot.StartsAt]; left > 0 && places > 0 {
+	for slot := range store.slotsBetween(from, until, s.SlotMinutes) {
+		if left := *s.SlotLimit - taken[slot.StartsAt]; left > 0 {
 			free = append(free, OpenSlot{slot, &left})
-			places -= left
+			if places -= left; places <= 0 {
+				break
+			}
 		}
 	}
-	return free, nil
+	return free
 }
 
 // refuseFull tells those who got no place of the next free slot, where there is one. It comes after the
-// others of the group have taken theirs, and asks once for all who wanted the same.
+// others of the group have taken theirs, reads a store's slots once and looks once for all who wanted the same.
 func refuseFull(ctx context.Context, tx pgx.Tx, refused []*placing, settings map[int32]writeSettings, now time.Time) error {
 	told := map[slotID]*Error{}
+	ahead := map[int32]map[time.Time]int{} // places taken, by store
 	for _, p := range refused {
 		s := settings[p.Store.ID]
 		id := slotID{p.Store.ID, p.pickup(now)}
 		if slot, open := p.Store.Hours.SlotAt(id.start, p.Store.Location, s.SlotMinutes); open {
 			id.start = slot.StartsAt
 		}
-		if told[id] == nil {
-			next, err := freeSlotsFrom(ctx, tx, p.Store, s, id.start, 1)
-			if err != nil {
+		if ahead[p.Store.ID] == nil {
+			var err error
+			if ahead[p.Store.ID], err = takenAhead(ctx, tx, p.Store.ID, now); err != nil {
 				return err
 			}
+		}
+		if told[id] == nil {
+			next := freeSlots(p.Store, s, ahead[p.Store.ID], id.start, now.Add(MaxAhead), 1)
 			told[id] = &Error{Code: CodeSlotFull, Detail: "every place in that pickup slot is taken"}
 			if len(next) > 0 {
 				told[id].Extra = map[string]any{"next_slot": next[0]}
@@ -241,7 +250,7 @@ func lockSlots(ctx context.Context, tx pgx.Tx, wanted map[*placing][]OpenSlot) (
 			taken[slotID{p.Store.ID, slot.StartsAt}] = 0
 		}
 	}
-	stores, starts := columnsOfSlots(taken)
+	stores, starts, _ := columnsOfSlots(taken)
 	batch := new(pgx.Batch)
 	batch.Queue(`
     insert into slots (store_id, starts_at)
@@ -270,11 +279,7 @@ func growSlots(ctx context.Context, tx pgx.Tx, grown map[slotID]int) error {
 	if len(grown) == 0 {
 		return nil
 	}
-	stores, starts := columnsOfSlots(grown)
-	places := make([]int, len(starts))
-	for i := range starts {
-		places[i] = grown[slotID{stores[i], starts[i]}]
-	}
+	stores, starts, places := columnsOfSlots(grown)
 	_, err := tx.Exec(ctx, `
     update slots s
     set taken = s.taken + v.places
@@ -283,15 +288,9 @@ func growSlots(ctx context.Context, tx pgx.Tx, grown map[slotID]int) error {
 	return err
 }
 
-func columnsOfSlots(slots map[slotID]int) ([]int32, []time.Time) {
-	ids := make([]slotID, 0, len(slots))
-	for id := range slots {
-		ids = append(ids, id)
+func columnsOfSlots(slots map[slotID]int) (stores []int32, starts []time.Time, places []int) {
+	for _, id := range slices.SortedFunc(maps.Keys(slots), slotID.compare) {
+		stores, starts, places = append(stores, id.storeID), append(starts, id.start), append(places, slots[id])
 	}
-	slices.SortFunc(ids, slotID.compare)
-	stores, starts := make([]int32, len(ids)), make([]time.Time, len(ids))
-	for i, id := range ids {
-		stores[i], starts[i] = id.storeID, id.start
-	}
-	return stores, starts
+	return stores, starts, places
 }

@@ -114,11 +114,17 @@ type StorePatch struct {
 // Patch changes a store's settings if they still have the version that was seen; else it returns
 // ErrPrecondition. A pause holds for every order placed after Patch returned.
 func (c *Catalog) Patch(ctx context.Context, s *Store, p StorePatch, by string) error {
+	recounts := p.Hours != nil || p.SlotMinutes != nil || p.SlotLimit != nil
 	err := pgx.BeginFunc(ctx, c.pool, func(tx pgx.Tx) error {
+		if recounts { // first of all: who places orders has this lock before the store's row
+			if err := lockSettings(ctx, tx, s.ID); err != nil {
+				return err
+			}
+		}
 		if err := patchStore(ctx, tx, s.ID, s.Version, p); err != nil {
 			return err
 		}
-		if p.Hours != nil || p.SlotMinutes != nil || p.SlotLimit != nil {
+		if recounts {
 			if err := recountSlots(ctx, tx, p.applied(s), time.Now()); err != nil {
 				return err
 			}
