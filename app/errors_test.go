@@ -282,7 +282,7 @@ func (q *quiet) between(t *testing.T, databaseURL string) string {
 		t.Fatal(err)
 	}
 	network, address := pgconn.NetworkAddress(config.Host, config.Port)
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -306,7 +306,7 @@ func (q *quiet) between(t *testing.T, databaseURL string) string {
 			if err != nil {
 				return
 			}
-			database, err := net.Dial(network, address)
+			database, err := new(net.Dialer).DialContext(context.Background(), network, address)
 			if err != nil {
 				_ = shop.Close()
 				continue
