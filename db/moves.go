@@ -117,6 +117,15 @@ func PayAgain(token, by string) Decision {
 	}
 }
 
+// since is when the order came into its state; a change of its money alone is no new one.
+func (o *Order) since() time.Time {
+	at := len(o.Steps) - 1
+	for at > 0 && o.Steps[at-1].Status == o.Status {
+		at--
+	}
+	return o.Steps[at].At
+}
+
 // CancelByCustomer cancels what is not yet being made; else ErrNotCancellable. An order cancelled
 // already stays as it is, without an error.
 func CancelByCustomer(by, reason string) Decision {
@@ -145,7 +154,7 @@ func Expire(cutoff time.Time) Decision {
 // Abandon ends an order that stood ready since before cutoff. What was paid stays paid.
 func Abandon(cutoff time.Time) Decision {
 	return func(o *Order, now time.Time) error {
-		if o.Status == Ready && o.Steps[len(o.Steps)-1].At.Before(cutoff) {
+		if o.Status == Ready && o.since().Before(cutoff) {
 			payment := o.Payment.Status
 			if payment == Due {
 				payment = Void

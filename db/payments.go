@@ -156,12 +156,16 @@ func Unsettled(ctx context.Context, q Querier, cutoff time.Time, limit int) (stu
 	return stuck, err
 }
 
-// Overdue are open orders in one of the states, placed and last changed before cutoff, oldest first, at most limit.
+// Overdue are open orders in one of the states, placed before cutoff, and ready by then if that is the state, oldest
+// first, at most limit.
 func Overdue(ctx context.Context, q Querier, cutoff time.Time, in []Status, limit int) ([]OrderRef, error) {
 	rows, err := q.Query(ctx, `
     select store_id, id
-    from orders
-    where open and status = any($1) and id < uuid_floor($2) and (updated_at < $2 or status <> 'ready')
+    from orders o
+    where open and status = any($1) and id < uuid_floor($2)
+      and (status <> 'ready' or $2 > (select min(h.at)
+                                      from order_history h
+                                      where h.order_id = o.id and h.store_id = o.store_id and h.status = 'ready'))
     order by id
     limit $3`, in, cutoff, limit)
 	if err != nil {

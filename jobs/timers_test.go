@@ -140,6 +140,25 @@ func TestLateSuccess(t *testing.T) {
 	s.wantsMoney(t, o, 1, 1)
 }
 
+// TestAbandonCountsFromReady gives money back while an order waits to be collected, which is no reason to wait longer;
+// whoever makes it once more is.
+func TestAbandonCountsFromReady(t *testing.T) {
+	t.Parallel()
+	s := openShop(t)
+	again, refunded := s.do(t, "ready", s.paid(t, nil)), s.do(t, "ready", s.paid(t, nil))
+	time.Sleep(10 * time.Millisecond)
+	s.giveBackOne(t, refunded)
+	s.do(t, "ready", s.do(t, "undo", again))
+	soon := *s.jobs
+	soon.config.AbandonAfter = time.Since(refunded.UpdatedAt) - 5*time.Millisecond // the cutoff is right after they were ready
+	if err := (&abandonWorker{client: &soon}).Work(t.Context(), &river.Job[abandonArgs]{}); err != nil {
+		t.Fatal(err)
+	}
+	if is := s.statuses(t); is[refunded.ID] != db.Abandoned || is[again.ID] != db.Ready {
+		t.Errorf("the refunded one is %s, the one made again %s", is[refunded.ID], is[again.ID])
+	}
+}
+
 // tell is a message of the provider.
 func (s *shop) tell(t *testing.T, id, kind, object string) {
 	t.Helper()
