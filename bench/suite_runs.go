@@ -1,18 +1,20 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
 	"os/exec"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
 const (
 	menuReaders = "32"
-	rounds      = 3 // of menu readings: few, because each is short
+	rounds      = 3 // of menu readings, few because each is short, and of whole orders on schedule
 	pairs       = 2 // of anything else that is compared
 )
 
@@ -83,19 +85,36 @@ func (b *bench) bare(ctx context.Context, port string) (*exec.Cmd, error) {
 	return command, nil
 }
 
-// lifecycle is the record day: whole orders on schedule.
+// lifecycle is the record day: whole orders on schedule. Each time the server has just been started, for memory that it
+// once had it keeps. The figures are those of the run whose placings were neither the fastest nor the slowest.
 func (b *bench) lifecycle(ctx context.Context) error {
-	if err := b.usual(ctx); err != nil {
-		return err
-	}
 	lasts := b.lasts(time.Minute)
-	r, err := b.trial(ctx, "whole orders on schedule", "lifecycle", lasts, "--rate", text64(b.LifecycleRate), "--charts", b.Out)
-	if err != nil {
-		return err
+	var runs []*Report
+	for range rounds {
+		if err := b.fresh(ctx); err != nil {
+			return err
+		}
+		r, err := b.trial(ctx, "whole orders on schedule", "lifecycle", lasts, "--rate", text64(b.LifecycleRate), "--charts", b.Out)
+		if err != nil {
+			return err
+		}
+		runs = append(runs, r)
 	}
-	what := "whole orders (menu, quote, place, paid, start, ready, collect) on schedule, " + seconds(lasts)
+	b.tellLifecycle(runs, lasts)
+	return nil
+}
+
+func (b *bench) tellLifecycle(runs []*Report, lasts time.Duration) {
+	placing := func(r *Report) float64 { return r.Steps["place"].P99 }
+	slices.SortFunc(runs, func(a, b *Report) int { return cmp.Compare(placing(a), placing(b)) })
+	var rates, slowest []string
+	for _, r := range runs {
+		rates, slowest = append(rates, number(r.rate(lasts))), append(slowest, number(placing(r)))
+	}
+	r := runs[len(runs)/2]
+	what := fmt.Sprintf("whole orders (menu, quote, place, paid, start, ready, collect) on schedule, %s; the middle of %d runs (%s/s)", seconds(lasts), len(runs), strings.Join(rates, " / "))
 	b.add(Row{What: what, Figure: number(r.rate(lasts)) + "/s", Target: "≥ 1,000/s", Outcome: atLeast(r.rate(lasts), 1000)})
-	b.add(Row{What: "p99 of placing meanwhile", Figure: number(r.Steps["place"].P99) + " ms", Target: "≤ 100 ms", Outcome: atMost(r.Steps["place"].P99, 100)})
+	b.add(Row{What: fmt.Sprintf("p99 of placing meanwhile (%s ms)", strings.Join(slowest, " / ")), Figure: number(placing(r)) + " ms", Target: "≤ 100 ms", Outcome: atMost(placing(r), 100)})
 	server, postgres := r.process("server"), r.process("postgres")
 	cost := server.PerThousand + postgres.PerThousand
 	b.add(Row{
@@ -103,7 +122,6 @@ func (b *bench) lifecycle(ctx context.Context) error {
 		Figure: fmt.Sprintf("%.2f (%.2f + %.2f)", cost, server.PerThousand, postgres.PerThousand), Target: "≤ 1.5", Outcome: atMost(cost, 1.5),
 	})
 	b.add(Row{What: "peak of the server's resident memory", Figure: mebibytes(server.MemoryPeak), Target: "≤ 150 MiB", Outcome: atMost(float64(server.MemoryPeak)/(1<<20), 150)})
-	return nil
 }
 
 // closed finds the most whole orders or placings that the target can do.

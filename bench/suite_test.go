@@ -96,6 +96,22 @@ func TestScenarioThatFailsStandsInTheTable(t *testing.T) {
 	}
 }
 
+func TestMiddleRunCounts(t *testing.T) {
+	t.Parallel()
+	run := func(p99, cpu float64) *Report {
+		return &Report{Started: 60_000, Finished: 60_000, Seconds: 60.5, Steps: map[string]Latency{"place": {P99: p99}}, Processes: []Usage{{Name: "server", PerThousand: cpu}}}
+	}
+	b := &bench{results: &Results{}}
+	b.tellLifecycle([]*Report{run(300, 3), run(80, 1), run(200, 2)}, time.Minute)
+	var got []string
+	for _, row := range b.results.Rows {
+		got = append(got, row.Figure)
+	}
+	if want := "1,000/s, 200 ms, 2.00 (2.00 + 0.00), 0 MiB"; strings.Join(got, ", ") != want || !strings.Contains(b.results.Rows[1].What, "80 / 200 / 300 ms") {
+		t.Errorf("got %q of %s, want %q", got, b.results.Rows[1].What, want)
+	}
+}
+
 func TestNumbersAreRead(t *testing.T) {
 	t.Parallel()
 	for value, want := range map[float64]string{0: "0", 1.234: "1.23", 12.34: "12.3", 123.4: "123", 1234.5: "1,234", 1234567: "1,234,567", -1234: "-1,234", 30: "30"} {
