@@ -63,8 +63,7 @@ func (a *API) orderSought(ctx context.Context, f findView) (*db.Store, uuid.UUID
 			return nil, uuid.Nil, problem("bad_query", "a day looks like 2026-01-31")
 		}
 	}
-	from := time.Date(day.Year(), day.Month(), day.Day(), 0, 0, 0, 0, store.Location)
-	to := time.Date(day.Year(), day.Month(), day.Day()+1, 0, 0, 0, 0, store.Location)
+	from, to := db.DayBounds(day, store.Location)
 	id, err := db.FindOrder(ctx, a.pool, store.ID, int(number), from, to)
 	return store, id, missing(err, "%s has no order %d of %s", store.Name, number, day.Format("2 January 2006"))
 }

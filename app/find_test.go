@@ -8,8 +8,10 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 
 	"frenchpress/db"
+	"frenchpress/db/dbtest"
 )
 
 func TestFindAnOrder(t *testing.T) {
@@ -65,4 +67,46 @@ func TestFindAnOrder(t *testing.T) {
 	if !strings.Contains(string(again.body), `value="77"`) || !strings.Contains(string(again.body), `value="`+testStore+`"`) {
 		t.Error("what was typed is gone")
 	}
+}
+
+// TestFindAnOrderOfTheNight has a store put its clock forward at midnight: that Saturday ends at the moment at which Sunday
+// begins with one o'clock.
+func TestFindAnOrderOfTheNight(t *testing.T) {
+	t.Parallel()
+	url := dbtest.URL(t)
+	saturday, sunday := nightOrder(t, url, "2026-09-05T23:15:00-04:00"), nightOrder(t, url, "2026-09-06T01:15:00-03:00")
+	s := openShopOn(t, url)
+	mia := visitor{cookie: s.signedIn(t, "mia", db.Support)}
+	for day, want := range map[string]string{"2026-09-05": saturday, "2026-09-06": sunday} {
+		status, header := s.ask(t, mia, "GET", "/staff/orders?store="+testStore+"&number=7&day="+day)
+		if status != 303 || header.Get("Location") != "/staff/"+testStore+"/orders/"+want {
+			t.Errorf("number 7 of %s: %d %s, want %s", day, status, header.Get("Location"), want)
+		}
+	}
+}
+
+// nightOrder is number 7 of its day at a store in Chile.
+func nightOrder(t *testing.T, url, at string) (id string) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(t.Context())
+	if _, err := conn.Exec(t.Context(), `update stores set timezone = 'America/Santiago' where slug = $1`, testStore); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Exec(t.Context(), `select ensure_partitions($1::timestamptz, 1)`, at); err != nil {
+		t.Fatal(err)
+	}
+	err = conn.QueryRow(t.Context(), `
+    insert into orders (store_id, id, number, status, fulfilment, snapshot, total, payment_method, payment_status, updated_at)
+    select store_id, overlay(uuid_floor($2::timestamptz)::text placing '7' from 15)::uuid, 7, 'picked_up', 'pickup', '{}', 100, 'card', 'captured', $2
+    from stores
+    where slug = $1
+    returning id::text`, testStore, at).Scan(&id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
 }

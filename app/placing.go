@@ -163,7 +163,7 @@ func (a *API) price(c echo.Context, store *db.Store, r *orderRequest) (*db.Order
 			Extra: map[string]any{"quote": quote},
 		}
 	}
-	return db.NewOrder(store, r.quote.Fulfilment, db.Customer{Name: r.name}, quote, r.method, r.token, r.contact, r.pickupAt)
+	return db.NewOrder(store, r.quote.Fulfilment, db.Customer{Name: r.name}, quote, r.method, r.token, r.contact, r.pickupAt), nil
 }
 
 func closed(store *db.Store, at time.Time) error {

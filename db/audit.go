@@ -3,8 +3,7 @@ package db
 import (
 	"context"
 	"encoding/json"
-
-	"github.com/google/uuid"
+	"time"
 )
 
 // Chain stands in for a store where something concerns them all.
@@ -19,12 +18,8 @@ func Audit(ctx context.Context, q Querier, storeID int32, actor, action string, 
 	if err != nil {
 		return err
 	}
-	id, err := uuid.NewV7()
-	if err != nil {
-		return err
-	}
 	_, err = q.Exec(ctx, `
     insert into audit (store_id, id, actor, action, detail)
-    values ($1, $2, $3, $4, $5)`, storeID, id, actor, action, data)
+    values ($1, $2, $3, $4, $5)`, storeID, newID(time.Now()), actor, action, data)
 	return err
 }

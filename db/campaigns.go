@@ -3,6 +3,7 @@ package db
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -15,9 +16,7 @@ func AddCampaign(ctx context.Context, q Querier, text string) (id uuid.UUID, sub
 	if fault := textFault(text, 1, announcementMost); fault != "" {
 		return uuid.Nil, 0, errors.New("the text " + fault)
 	}
-	if id, err = uuid.NewV7(); err != nil {
-		return uuid.Nil, 0, err
-	}
+	id = newID(time.Now())
 	if _, err := q.Exec(ctx, `
     insert into campaigns (id, text)
     values ($1, $2)`, id, text); err != nil {

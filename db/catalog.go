@@ -65,7 +65,7 @@ type Catalog struct {
 
 	loads      singleflight.Group
 	loading    sync.Mutex // one load of stores at a time
-	from       time.Time  // of the next load: changes since the last one that succeeded, under loading
+	from       time.Time  // of the next load, by the clock of the database, which stamps changes; under loading
 	parsed     *lru.Cache[menuKey, *Menu]
 	rendered   *lru.Cache[renderKey, *RenderedMenu]
 	hours      map[string]Hours          // equal hours are kept once; only load writes here
@@ -92,8 +92,7 @@ func OpenCatalog(ctx context.Context, pool *pgxpool.Pool) (*Catalog, error) {
 		pool: pool, bySlug: map[string]*Store{}, byID: map[int32]*Store{}, versions: map[int32]int32{},
 		parsed: parsed, rendered: rendered, hours: map[string]Hours{}, places: map[string]*time.Location{}, currencies: map[string]string{},
 	}
-	c.from = time.Now().Add(-catalogOverlap)
-	return c, c.load(ctx, time.Time{})
+	return c, c.load(ctx)
 }
 
 // Run keeps the catalog fresh until ctx ends.
@@ -109,34 +108,34 @@ func (c *Catalog) Refresh(ctx context.Context) error {
 		c.loads.Forget("refresh") // whoever calls from now on may have written what this load no longer sees
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), catalogOverlap/2)
 		defer cancel()
-		next := time.Now().Add(-catalogOverlap)
-		err := c.load(ctx, c.from)
-		if err == nil {
-			c.from = next
-		}
-		return nil, err
+		return nil, c.load(ctx)
 	})
 	return err
 }
 
-// load takes in menus and stores changed since a moment.
-func (c *Catalog) load(ctx context.Context, since time.Time) error {
-	rows, err := c.pool.Query(ctx, `
+// load takes in menus and stores changed since the load before.
+func (c *Catalog) load(ctx context.Context) error {
+	var now time.Time
+	var newest []menuKey
+	var stores []*Store
+	batch := new(pgx.Batch)
+	batch.Queue(`select now()`).QueryRow(func(row pgx.Row) error { return row.Scan(&now) })
+	batch.Queue(`
     select menu_id, max(version)
     from menus
     where created_at >= $1
-    group by menu_id`, since)
-	if err != nil {
+    group by menu_id`, c.from).Query(func(rows pgx.Rows) (err error) {
+		newest, err = pgx.CollectRows(rows, pgx.RowToStructByPos[menuKey])
+		return err
+	})
+	batch.Queue(changedStores, c.from).Query(func(rows pgx.Rows) (err error) {
+		stores, err = pgx.CollectRows(rows, c.scanStore)
+		return err
+	})
+	if err := c.pool.SendBatch(ctx, batch).Close(); err != nil {
 		return err
 	}
-	newest, err := pgx.CollectRows(rows, pgx.RowToStructByPos[menuKey])
-	if err != nil {
-		return err
-	}
-	stores, err := c.changedStores(ctx, since)
-	if err != nil {
-		return err
-	}
+	c.from = now.Add(-catalogOverlap)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, menu := range newest {
@@ -171,8 +170,7 @@ func (c *Catalog) take(stores []*Store) {
 	}
 }
 
-func (c *Catalog) changedStores(ctx context.Context, since time.Time) ([]*Store, error) {
-	rows, err := c.pool.Query(ctx, `
+const changedStores = `
     select s.store_id, s.slug, s.name, s.address, s.lat, s.lon, s.timezone, s.currency, t.hours, t.paused_until,
            t.slot_minutes, t.slot_limit, t.prep_minutes, t.menu_id, t.own_menu, t.version, t.overlay_version, t.prices,
            (select json_object_agg(a.kind || ':' || a.ref, a.until)
@@ -180,12 +178,7 @@ func (c *Catalog) changedStores(ctx context.Context, since time.Time) ([]*Store,
             where a.store_id = s.store_id and not a.available and (a.until is null or a.until > now()))
     from stores s
     join store_settings t on t.store_id = s.store_id
-    where t.updated_at >= $1`, since)
-	if err != nil {
-		return nil, err
-	}
-	return pgx.CollectRows(rows, c.scanStore)
-}
+    where t.updated_at >= $1`
 
 func (c *Catalog) scanStore(row pgx.CollectableRow) (*Store, error) {
 	s := new(Store)

@@ -355,12 +355,20 @@ func noticeKinds(before, after *Order) []string {
 	return kinds
 }
 
+// rollbackWait is for an answer to ROLLBACK, which takes no time. Then the connection is closed, and the pool makes
+// another: on a silent network TCP alone would wait for a quarter of an hour, and all orders behind this flight with it.
+const rollbackWait = 3 * time.Second
+
 func (o *Orders) inTx(ctx context.Context, fn func(pgx.Tx) error) error {
 	tx, err := o.pool.Begin(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackWait)
+		defer cancel()
+		_ = tx.Rollback(ctx)
+	}()
 	if err := fn(tx); err != nil {
 		return err
 	}

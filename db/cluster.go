@@ -174,7 +174,9 @@ func (c *Cluster) start(ctx context.Context) error {
 	go c.supervise(life)
 
 	if err := c.awaitReady(ctx); err != nil {
-		c.Stop(life)
+		stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*stopWait) // neither ctx, which may be over, nor life, which Stop ends
+		defer cancel()
+		c.Stop(stopping)
 		return err
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"golang.org/x/sync/errgroup"
 
@@ -17,10 +18,14 @@ import (
 	"frenchpress/db/dbtest"
 )
 
-// cut says which COMMIT of a pool from now on is lost, or which one's answer is: 1 is the next, 0 none.
-type cut struct{ commit, answer atomic.Int32 }
+// cut says which COMMIT of a pool from now on is lost, which one's answer is, or which ROLLBACK: 1 is the next, 0 none.
+type cut struct {
+	commit, answer, rollback atomic.Int32
+	silent                   atomic.Pointer[cutter]
+}
 
-// cutter is a connection that breaks at a COMMIT: before it is sent, or before its answer.
+// cutter is a connection that breaks at a COMMIT: before it is sent, or before its answer. At a ROLLBACK it falls silent:
+// nothing comes through any more, and nobody is told.
 type cutter struct {
 	net.Conn
 	*cut
@@ -36,6 +41,12 @@ func (c *cutter) Write(data []byte) (int, error) {
 		if c.answer.Add(-1) == 0 {
 			c.deaf.Store(true)
 		}
+	}
+	if bytes.Contains(data, []byte("rollback")) && c.rollback.Add(-1) == 0 {
+		c.silent.Store(c)
+	}
+	if c.silent.Load() == c {
+		return len(data), nil
 	}
 	return c.Conn.Write(data)
 }
@@ -113,6 +124,32 @@ func TestALostCommitIsFoundByItsKey(t *testing.T) {
 	}
 	if n := texts(t, pool, `select count(*)::text from orders`); n[0] != "1" {
 		t.Errorf("%s orders", n[0])
+	}
+}
+
+// TestASilentNetworkHoldsNobodyUp has the network fall silent just when a flush failed: the next one begins all the same.
+func TestASilentNetworkHoldsNobodyUp(t *testing.T) {
+	t.Parallel()
+	pool, next := cuttablePool(t, dbtest.URL(t), nil)
+	w := openTill(t, pool, 0)
+	fault := errors.New("no room for jobs")
+	w.onWrite = func(context.Context, pgx.Tx, []db.OrderRef) error { return fault }
+	next.rollback.Store(1)
+	defer func() { _ = next.silent.Load().Close() }() // as TCP does in the end
+	waiting, cancel := context.WithTimeout(t.Context(), 8*time.Second)
+	defer cancel()
+	if placed, err := w.Place(waiting, w.latte(t, "card", "key")); !errors.Is(err, fault) {
+		t.Errorf("placed in a flush that fails: %+v, %v", placed, err)
+	}
+	elsewhere := w.latte(t, "counter", "key") // it needs no row that the lost connection holds until the server misses it
+	catalog, err := db.OpenCatalog(t.Context(), pool)
+	if err != nil {
+		t.Fatal(err)
+	}
+	elsewhere.Store, _ = catalog.Store("hayes-valley")
+	elsewhere.Order.StoreID = elsewhere.Store.ID
+	if placed, err := w.Place(waiting, elsewhere); err != nil || placed.Order == nil {
+		t.Errorf("the next order: %+v, %v", placed, err)
 	}
 }
 

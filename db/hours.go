@@ -111,7 +111,7 @@ func (h Hours) NextOpen(t time.Time, loc *time.Location) (time.Time, bool) {
 // MinSlotMinutes to MaxSlotMinutes count as the nearer bound.
 func (h Hours) Slots(date time.Time, loc *time.Location, minutes int) []Slot {
 	year, month, day := date.Date()
-	from, to := wallTime(year, month, day, 0, loc), wallTime(year, month, day+1, 0, loc)
+	from, to := DayBounds(date, loc)
 	slots := []Slot{}
 	for _, d := range []int{day - 1, day} {
 		for _, span := range h.spansFrom(year, month, d, loc) {
@@ -213,6 +213,12 @@ func wallMinutes(s string) (minutes int, ok bool) {
 	hour, minute := int(s[0]-'0')*10+int(s[1]-'0'), int(s[3]-'0')*10+int(s[4]-'0')
 	minutes = hour*60 + minute
 	return minutes, minute < 60 && minutes <= minutesOfDay
+}
+
+// DayBounds are the first moment of a local date (the year, month and day of date as it stands) and that of the next one.
+func DayBounds(date time.Time, loc *time.Location) (from, to time.Time) {
+	year, month, day := date.Date()
+	return wallTime(year, month, day, 0, loc), wallTime(year, month, day+1, 0, loc)
 }
 
 // wallTime is the moment, in UTC, at which a clock in loc shows the given minutes after midnight of a date. Of a time

@@ -135,6 +135,23 @@ func TestHoursSlots(t *testing.T) {
 	}
 }
 
+// TestDayBounds has every moment lie on the day whose bounds it is within.
+func TestDayBounds(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		at := drawMoment(t, zone(t, rapid.SampledFrom(someZones).Draw(t, "zone")))
+		from, to := DayBounds(at, at.Location())
+		if at.Before(from) || !at.Before(to) {
+			t.Fatalf("%v is not from %v to %v", at, from, to)
+		}
+		for _, other := range []time.Time{from, to.Add(-1)} {
+			if other.In(at.Location()).Format(time.DateOnly) != at.Format(time.DateOnly) {
+				t.Fatalf("%v is not on %v", other, at)
+			}
+		}
+	})
+}
+
 var someZones = []string{
 	"UTC", "America/New_York", "America/Los_Angeles", "America/Havana", "America/Santiago", "Europe/Berlin", "Europe/London",
 	"Africa/Cairo", "Asia/Kolkata", "Australia/Lord_Howe", "Pacific/Auckland", "Pacific/Chatham", "Atlantic/Azores",

@@ -128,6 +128,6 @@ func (n Notification) log(ctx context.Context, tx pgx.Tx, outcome, detail string
 	_, err := tx.Exec(ctx, `
     insert into notification_log (store_id, id, subject, kind, channel, address, outcome, detail)
     values ($1, $2, $3, $4, $5, $6, $7, nullif($8, ''))`,
-		n.StoreID, uuid.Must(uuid.NewV7()), n.Subject, n.Kind, n.Channel, n.Address, outcome, detail)
+		n.StoreID, newID(time.Now()), n.Subject, n.Kind, n.Channel, n.Address, outcome, detail)
 	return err
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
@@ -69,18 +68,14 @@ func (o *Orders) Close(ctx context.Context) error {
 
 // NewOrder is an order as of version 1, without what the write gives it. A zero total needs no
 // provider; a counter order is paid at the till.
-func NewOrder(store *Store, fulfilment string, customer Customer, quote *Quote, method, token string, contact *Contact, pickupAt *time.Time) (*Order, error) {
-	id, err := uuid.NewV7()
-	if err != nil {
-		return nil, fmt.Errorf("making an order id: %w", err)
-	}
+func NewOrder(store *Store, fulfilment string, customer Customer, quote *Quote, method, token string, contact *Contact, pickupAt *time.Time) *Order {
 	at := time.Now().UTC().Truncate(time.Microsecond)
 	if pickupAt != nil {
 		kept := pickupAt.UTC().Truncate(time.Microsecond) // what the database keeps, and a replay shows
 		pickupAt = &kept
 	}
 	o := &Order{
-		StoreID: store.ID, Store: store.Slug, ID: id, Version: 1, Fulfilment: fulfilment, PickupAt: pickupAt,
+		StoreID: store.ID, Store: store.Slug, ID: newID(at), Version: 1, Fulfilment: fulfilment, PickupAt: pickupAt,
 		Snapshot: Snapshot{Customer: customer, Quote: *quote}, Contact: contact,
 		Payment: Payment{Method: method}, PlacedAt: at, UpdatedAt: at,
 	}
@@ -95,7 +90,7 @@ func NewOrder(store *Store, fulfilment string, customer Customer, quote *Quote, 
 	}
 	o.Steps = []Step{{1, o.Status, o.Payment.Status, "customer", "", at}}
 	o.body = new(orderBody)
-	return o, nil
+	return o
 }
 
 // Place writes an order under its idempotency key, or finds what the key was used for.

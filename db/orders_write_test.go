@@ -94,10 +94,7 @@ func (w *till) latte(t *testing.T, method, key string) *db.Placing {
 	if faults != nil {
 		t.Fatal(faults)
 	}
-	order, err := db.NewOrder(w.store, fulfilment, db.Customer{Name: "Ada"}, quote, method, "tok_visa", nil, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	order := db.NewOrder(w.store, fulfilment, db.Customer{Name: "Ada"}, quote, method, "tok_visa", nil, nil)
 	return &db.Placing{Order: order, Key: key, BodyHash: []byte("hash"), Store: w.store}
 }
 

@@ -39,10 +39,7 @@ type PasswordReset struct {
 // Nobody of that name, or nobody with an address, leaves a request that no FindReset finds: all the rest is done
 // for them too, so that the time it takes tells nothing.
 func RequestReset(ctx context.Context, pool *pgxpool.Pool, name string, then func(context.Context, pgx.Tx, uuid.UUID) error) error {
-	id, err := uuid.NewV7()
-	if err != nil {
-		return err
-	}
+	id := newID(time.Now())
 	if !staffName.MatchString(name) {
 		name = "" // nobody's
 	}

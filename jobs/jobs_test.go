@@ -105,10 +105,7 @@ func (s *shop) placeMany(t *testing.T, lattes int, token string, contact *db.Con
 	if faults != nil {
 		t.Fatal(faults)
 	}
-	order, err := db.NewOrder(s.store, "pickup", db.Customer{Name: "Ada"}, quote, "card", token, contact, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	order := db.NewOrder(s.store, "pickup", db.Customer{Name: "Ada"}, quote, "card", token, contact, nil)
 	placed, err := s.orders.Place(t.Context(), &db.Placing{Order: order, Key: order.ID.String(), BodyHash: []byte("hash"), Store: s.store})
 	if err != nil {
 		t.Fatal(err)

@@ -98,7 +98,9 @@ func (c *Client) sendOn(ctx context.Context, m Message) error {
 		return nil
 	}
 	err := c.channels[m.Channel].Send(ctx, m)
-	return errors.Join(err, db.FinishNotification(context.WithoutCancel(ctx), c.pool, claim, err))
+	keeping, cancel := context.WithTimeout(context.WithoutCancel(ctx), keepWithin)
+	defer cancel()
+	return errors.Join(err, db.FinishNotification(keeping, c.pool, claim, err))
 }
 
 // stale is why a message about an order says nothing true any more, empty if it does.

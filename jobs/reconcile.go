@@ -40,7 +40,7 @@ const (
 	readsAtOnce = 8
 	// againAtOnce is how many charges are looked at again before what was seen is kept.
 	againAtOnce = 8 * readsAtOnce
-	// keepWithin bounds the writing of what was found in one go.
+	// keepWithin bounds the writing of what has to be kept even when a job's time is up.
 	keepWithin = 5 * time.Second
 	// differencesKept is how long a difference is remembered once it is resolved.
 	differencesKept = 90 * 24 * time.Hour

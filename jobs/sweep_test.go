@@ -2,6 +2,9 @@ package jobs
 
 import (
 	"errors"
+	"net/http"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -9,6 +12,7 @@ import (
 	"github.com/riverqueue/river"
 
 	"frenchpress/db"
+	"frenchpress/db/dbtest"
 )
 
 // sweep makes the order's payment and refunds so old that they have lost their jobs, and sweeps.
@@ -130,6 +134,86 @@ func TestSweepLeavesJobsAlone(t *testing.T) {
 		where kind in ('settle', 'charge')`).Scan(&waiting, &added); err != nil || waiting != 4 || added != 1 {
 		t.Errorf("%d jobs wait and %d were added, want 4 and 1 (%v)", waiting, added, err)
 	}
+}
+
+// TestADeadLetterRests is a charge that the provider will not let us read: somebody has to look at it, and once an hour it
+// is tried again, until then not.
+func TestADeadLetterRests(t *testing.T) {
+	t.Parallel()
+	var readable atomic.Bool
+	s := openShop(t, through(func(r *http.Request) (*http.Response, error) {
+		if readable.Load() || r.Method != http.MethodGet {
+			return nil, nil
+		}
+		return answered(http.StatusBadRequest, map[string]any{"error": map[string]any{"type": "invalid_request_error", "message": "no"}})
+	}))
+	o := s.forgotten(t, "tok_visa")
+	s.chargeUnseen(t, o)
+	dead := func(more string) (n int) {
+		t.Helper()
+		if err := s.pool.QueryRow(t.Context(), `select count(*) from river_job where kind = 'settle' `+more).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	s.sweep(t, o)
+	s.until(t, "the job is a dead letter", func() bool {
+		s.exec(t, `update river_job set max_attempts = greatest(attempt, 1) where kind = 'settle' and state <> 'running'`)
+		return dead(`and state = 'discarded'`) == 1
+	})
+	for range 3 {
+		s.sweep(t, o)
+	}
+	if n := dead(""); n != 1 {
+		t.Errorf("of one charge are %d jobs within an hour", n)
+	}
+	readable.Store(true)
+	s.exec(t, `update river_job set finalized_at = now() - $1::interval where kind = 'settle'`, deadRests)
+	s.sweep(t, o)
+	s.await(t, o.Ref(), within, isPlaced)
+	if n := dead(""); n != 2 {
+		t.Errorf("of one charge are %d jobs after an hour", n)
+	}
+}
+
+// TestADeadGroupHoldsNobodyUp has the job of a whole group die: each of its orders is taken up at once.
+func TestADeadGroupHoldsNobodyUp(t *testing.T) {
+	t.Parallel()
+	s := openShop(t)
+	o := s.forgotten(t, "tok_visa")
+	s.exec(t, `insert into river_job (kind, args, state, queue, max_attempts, attempt, finalized_at)
+		values ('charge', jsonb_build_object('orders', jsonb_build_array(jsonb_build_object('s', $1::int, 'o', $2::text))), 'discarded', 'charge', 10, 10, now())`,
+		o.StoreID, o.ID)
+	s.sweep(t, o)
+	s.await(t, o.Ref(), within, isPlaced)
+}
+
+// TestPlanOfJobs has PostgreSQL say how it finds the jobs of payments among those of an hour's rush and the dead letters
+// of years.
+func TestPlanOfJobs(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.Database(t)
+	for _, sql := range []string{
+		`insert into river_job (kind, args, state, queue, max_attempts, created_at, finalized_at)
+		 select 'settle', '{}', 'discarded', 'settle', 50, at, at from generate_series(1, 20000) i, lateral (select now() - i * interval '1 hour' as at) as _`,
+		`insert into river_job (kind, args, state, queue, max_attempts, created_at, finalized_at)
+		 select 'charge', '{}', 'completed', 'charge', 10, at, at from generate_series(1, 20000) i, lateral (select now() - i * interval '0.1 seconds' as at) as _`,
+		`analyze river_job`,
+	} {
+		if _, err := pool.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rows, err := pool.Query(t.Context(), "explain (analyze, costs off, timing off, summary off) "+jobsOfPayments, jobsSought()...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	plan := strings.Join(lines, "\n")
+	if err != nil || strings.Contains(plan, "Seq Scan") || !strings.Contains(plan, "river_job_state_and_finalized_at_index") || strings.Contains(plan, "Rows Removed") {
+		t.Errorf("%v\n%s", err, plan)
+	}
+	t.Log(plan)
 }
 
 // TestNoJobIsUnique wants no unique key on any job of a shop at work: see timerOpts.

@@ -17,6 +17,9 @@ const (
 	// sweepEvery and sweepAfter: a payment that has not moved for sweepAfter has lost its job.
 	sweepEvery = 5 * time.Second
 	sweepAfter = 12 * time.Second
+	// deadRests is how long a payment is left alone whose job has become a dead letter: somebody has to look at it, and
+	// another one every few minutes would say nothing new.
+	deadRests = time.Hour
 	// timersEvery is how late an order may expire or be abandoned.
 	timersEvery = 5 * time.Second
 	// bite bounds what one run of a timer takes on; the next run goes on.
@@ -96,14 +99,10 @@ type jobOf struct {
 }
 
 // jobsOf are those of payments and refunds that are worked on or will be; an order that waits to be charged with its
-// group has one too. One whose process died is none: River sees that only later, up to 30 s.
+// group has one too. One whose process died is none: River sees that only later, up to 30 s. One that has become a dead
+// letter counts for as long as deadRests, but for a group's: there one order may have kept the others waiting.
 func (w *sweepWorker) jobsOf(ctx context.Context) (map[jobOf]bool, error) {
-	rows, err := w.client.pool.Query(ctx, `
-    select kind, args
-    from river_job
-    where queue in ($1, $2) and kind in ($3, $4, $5)
-      and (state in ('available', 'pending', 'retryable', 'scheduled') or state = 'running' and attempted_at > now() - $6::interval)`,
-		queueCharge, queueSettle, chargeArgs{}.Kind(), settleArgs{}.Kind(), refundArgs{}.Kind(), jobTimeout)
+	rows, err := w.client.pool.Query(ctx, jobsOfPayments, jobsSought()...)
 	if err != nil {
 		return nil, err
 	}
@@ -129,6 +128,21 @@ func (w *sweepWorker) jobsOf(ctx context.Context) (map[jobOf]bool, error) {
 		}
 	}
 	return have, err
+}
+
+// jobsOfPayments finds the dead letters by their end: they are kept for ever, and River's index knows it.
+const jobsOfPayments = `
+    select kind, args
+    from river_job
+    where queue in ($1, $2) and kind in ($3, $4, $5)
+      and (state in ('available', 'pending', 'retryable', 'scheduled') or state = 'running' and attempted_at > now() - $6::interval)
+    union all
+    select kind, args
+    from river_job
+    where state = 'discarded' and finalized_at > now() - $7::interval and kind in ($4, $5)`
+
+func jobsSought() []any {
+	return []any{queueCharge, queueSettle, chargeArgs{}.Kind(), settleArgs{}.Kind(), refundArgs{}.Kind(), jobTimeout, deadRests}
 }
 
 type expireArgs struct{}
