@@ -68,8 +68,12 @@ func TestStore(t *testing.T) {
 	for range 20 {
 		s.place(t, body).wants(t, 201)
 	}
-	if busy := s.call(t, "GET", testStorePath, "", nil).store(t); busy.WaitMinutes <= v.WaitMinutes {
-		t.Errorf("with 20 orders waiting wait_minutes is %d, with none %d", busy.WaitMinutes, v.WaitMinutes)
+	body["pickup_at"] = time.Now().Add(26 * time.Hour)
+	for range 20 {
+		s.place(t, body).wants(t, 201)
+	}
+	if busy := s.call(t, "GET", testStorePath, "", nil).store(t); busy.WaitMinutes != 3*v.WaitMinutes {
+		t.Errorf("with 20 orders waiting, and 20 for tomorrow, wait_minutes is %d, with none %d", busy.WaitMinutes, v.WaitMinutes)
 	}
 }
 

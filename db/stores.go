@@ -66,7 +66,7 @@ func haversine(lat1, lon1, lat2, lon2 float64) float64 {
 }
 
 // WaitMinutes is how long a new order takes about: the store's own time for one, and as much again for
-// every ten that wait. The queue is counted up to waitCounted.
+// every ten that wait. The queue is counted up to waitCounted; who comes later than in half an hour does not stand in it.
 func WaitMinutes(ctx context.Context, q Querier, stores []*Store) (map[int32]int, error) {
 	ids := make([]int32, len(stores))
 	for i, s := range stores {
@@ -77,6 +77,7 @@ func WaitMinutes(ctx context.Context, q Querier, stores []*Store) (map[int32]int
            (select count(*)
             from (select from orders o
                   where o.store_id = want.store_id and o.open and o.status in ('placed', 'in_progress')
+                    and (o.pickup_at is null or o.pickup_at < now() + interval '30 minutes')
                   limit $2) as queue)
     from unnest($1::int4[]) as want (store_id)`, ids, waitCounted)
 	if err != nil {
