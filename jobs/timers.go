@@ -17,9 +17,9 @@ const (
 	// sweepEvery and sweepAfter: a payment that has not moved for sweepAfter has lost its job.
 	sweepEvery = 5 * time.Second
 	sweepAfter = 12 * time.Second
-	// deadRests is how long a payment is left alone whose job has become a dead letter: somebody has to look at it, and
-	// another one every few minutes would say nothing new.
-	deadRests = time.Hour
+	// deadRests is how long a payment is left alone whose job has become a dead letter. A provider that was away for long
+	// is asked again after that; if it is the payment, somebody has to look at it, and more of them would say nothing new.
+	deadRests = 15 * time.Minute
 	// timersEvery is how late an order may expire or be abandoned.
 	timersEvery = 5 * time.Second
 	// bite bounds what one run of a timer takes on; the next run goes on.
