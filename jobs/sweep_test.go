@@ -136,7 +136,7 @@ func TestSweepLeavesJobsAlone(t *testing.T) {
 	}
 }
 
-// TestADeadLetterRests is a charge that the provider will not let us read: somebody has to look at it, and once an hour it
+// TestADeadLetterRests is a charge that the provider will not let us read: somebody has to look at it, and after a rest it
 // is tried again, until then not.
 func TestADeadLetterRests(t *testing.T) {
 	t.Parallel()
@@ -165,14 +165,14 @@ func TestADeadLetterRests(t *testing.T) {
 		s.sweep(t, o)
 	}
 	if n := dead(""); n != 1 {
-		t.Errorf("of one charge are %d jobs within an hour", n)
+		t.Errorf("of one charge are %d jobs while it rests", n)
 	}
 	readable.Store(true)
 	s.exec(t, `update river_job set finalized_at = now() - $1::interval where kind = 'settle'`, deadRests)
 	s.sweep(t, o)
 	s.await(t, o.Ref(), within, isPlaced)
 	if n := dead(""); n != 2 {
-		t.Errorf("of one charge are %d jobs after an hour", n)
+		t.Errorf("of one charge are %d jobs after its rest", n)
 	}
 }
 
