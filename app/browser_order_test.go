@@ -227,6 +227,34 @@ func browsePriceChanged(t *testing.T, b *browser) {
 	}
 }
 
+// browseSlotFull loses a time to somebody else, and takes the next free one, which is days off.
+func browseSlotFull(t *testing.T, b *browser) {
+	s := openShop(t)
+	slots := s.cutSlots(t, 240, 1)
+	free := slots[0].StartsAt.Add(4 * 24 * time.Hour)
+	customer := b.tab(t, s, phone, "409")
+	customer.begin()
+	customer.checkout("Alan", "tok_visa")
+	eval[bool](customer, "(document.querySelector('#day').selectedIndex = 1, document.querySelector('#day').dispatchEvent(new Event('change')))")
+	customer.until("there are times tomorrow", "document.querySelector('#slot').value")
+	if _, err := s.api.pool.Exec(t.Context(), `
+    insert into slots (store_id, starts_at, taken)
+    select s.store_id, at, 1
+    from stores s, generate_series($2::timestamptz, $3::timestamptz, '4 hours') as at
+    where s.slug = $1 and at <> $3`, testStore, slots[0].StartsAt, free); err != nil {
+		t.Fatal(err)
+	}
+	customer.tap("#pay", "Pay $")
+	customer.sees("#checkout-notice", "The next free one is "+moment(free, time.Now(), "America/Los_Angeles"))
+	customer.fits("a checkout of which the time is gone")
+	customer.tap("#checkout-notice .primary", "Take ")
+	customer.status()
+	o := s.ordered(customer, s.device(t, testStore))
+	if at, err := time.Parse(time.RFC3339, *o.PickupAt); err != nil || !at.Equal(free) {
+		t.Errorf("it is to be collected at %s (%v), want %s", *o.PickupAt, err, free)
+	}
+}
+
 // orders are the test store's, newest first.
 func (s *shop) orders(t *testing.T, device string) []order {
 	t.Helper()

@@ -37,6 +37,7 @@ func TestBrowser(t *testing.T) {
 		"Coffee":         browseCoffee,
 		"Declined":       browseDeclined,
 		"PriceChanged":   browsePriceChanged,
+		"SlotFull":       browseSlotFull,
 		"SoldOutLine":    browseSoldOutLine,
 		"Shut":           browseShut,
 		"LostAnswer":     browseLostAnswer,

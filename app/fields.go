@@ -31,12 +31,16 @@ func (f *fields) err() error {
 
 // errWith is err with the faults that were found in what could be read, if that is what more holds.
 func (f *fields) errWith(more error) error {
-	err := f.err()
-	var faults db.Faults
-	if err != nil && errors.As(more, &faults) {
-		return f.faults.And(faults)
+	unread := *f.faults // without members that nobody asked for, of which nothing is a consequence
+	if f.err() == nil {
+		return nil
 	}
-	return err
+	var faults db.Faults
+	errors.As(more, &faults)
+	for _, fault := range faults.Apart(unread) {
+		f.faults.Add(fault.Pointer, fault.Detail)
+	}
+	return *f.faults
 }
 
 // fault reports what no rule here knows of, such as two members that exclude each other.

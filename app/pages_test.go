@@ -211,13 +211,6 @@ func TestTimesAreTheStores(t *testing.T) {
 	}
 }
 
-func TestBooksAreComparedEveryMinute(t *testing.T) {
-	t.Parallel()
-	if page := render(t, "payments", testPages()["payments"]); !strings.Contains(page, "compared with ours every minute.") {
-		t.Error("the page of payments does not say how often they are compared")
-	}
-}
-
 func TestDrawings(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ id, image, want string }{

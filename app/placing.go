@@ -144,7 +144,7 @@ func (a *API) price(c echo.Context, store *db.Store, r *orderRequest) (*db.Order
 	if at := r.pickupAt; at != nil && (at.Before(now.Add(-time.Minute)) || at.After(now.Add(db.MaxAhead))) {
 		faults.Add("/pickup_at", "must lie between now and a week from now")
 	}
-	if r.method == "counter" && r.quote.Fulfilment != "in_store" {
+	if r.method == "counter" && r.quote.Fulfilment == "pickup" {
 		faults.Add("/payment/method", "counter is for in_store orders only")
 	}
 	if len(faults) > 0 {
@@ -185,7 +185,7 @@ type orderRequest struct {
 }
 
 var (
-	phonePattern = regexp.MustCompile(`^\+?\(?([0-9][ ().-]{0,2}){5,20}$`)
+	phonePattern = regexp.MustCompile(`^\+?\(?([0-9][ ().-]{0,3}){5,20}$`)
 	pushPattern  = regexp.MustCompile(`^[!-~]+$`)
 )
 

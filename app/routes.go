@@ -47,7 +47,7 @@ type Route struct {
 	Handler echo.HandlerFunc
 	Who     who
 	Live    bool // a stream without end, which takes its token from the query too
-	Memory  bool // needs nothing but memory, which takes no time that would have to be bounded
+	Memory  bool // answered from memory; what little else it needs is bounded by itself
 	Page    bool // for people at a browser
 }
 

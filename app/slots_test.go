@@ -352,6 +352,39 @@ func TestSlotLimitMeetsOrders(t *testing.T) {
 	}
 }
 
+// TestSettingsDoNotWaitForLong holds an order that a change of slots has to wait for: the change gives up, and orders, which
+// wait behind it, are placed.
+func TestSettingsDoNotWaitForLong(t *testing.T) {
+	t.Parallel()
+	s := openShop(t)
+	staff := s.staff(t, "mia", db.Manager)
+	o := s.place(t, latte(object{"pickup_at": time.Now().Add(time.Hour).Format(time.RFC3339)})).wants(t, 202).order(t)
+	held, err := s.api.pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = held.Rollback(context.WithoutCancel(t.Context())) }()
+	if _, err := held.Exec(t.Context(), `select from orders where id = $1 for update`, o.ID); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	together(t, 3, func(i int) (none answer) {
+		if i == 0 {
+			s.call(t, "PATCH", testStorePath, staff, object{"slot_minutes": 30}, "If-Match: *").wantsProblem(t, 503, "overloaded")
+			return none
+		}
+		time.Sleep(500 * time.Millisecond) // then the change waits
+		return s.place(t, latte(nil)).wants(t, 202)
+	})
+	if took := time.Since(began); took > 8*time.Second {
+		t.Errorf("they waited %v", took)
+	}
+	if err := held.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.patch(t, staff, testStore, object{"slot_minutes": 30})
+}
+
 // oneDuringTheOther holds first where it writes a table, until second is done or waits too.
 func (s *shop) oneDuringTheOther(t *testing.T, table string, first, second func() answer) {
 	t.Helper()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -90,21 +91,44 @@ func (b *bench) bare(ctx context.Context, port string) (*exec.Cmd, error) {
 func (b *bench) lifecycle(ctx context.Context) error {
 	lasts := b.lasts(time.Minute)
 	var runs []*Report
-	for range rounds {
+	charts := map[*Report]string{}
+	for n := range rounds {
 		if err := b.fresh(ctx); err != nil {
 			return err
 		}
-		r, err := b.trial(ctx, "whole orders on schedule", "lifecycle", lasts, "--rate", text64(b.LifecycleRate), "--charts", b.Out)
+		drawn := filepath.Join(b.shop.root, fmt.Sprint("charts-", n))
+		r, err := b.trial(ctx, "whole orders on schedule", "lifecycle", lasts, "--rate", text64(b.LifecycleRate), "--charts", drawn)
 		if err != nil {
 			return err
 		}
-		runs = append(runs, r)
+		runs, charts[r] = append(runs, r), drawn
 	}
-	b.tellLifecycle(runs, lasts)
+	return copyFiles(b.Out, charts[b.tellLifecycle(runs, lasts)])
+}
+
+// copyFiles puts a directory's files in the place of those of the same names in another.
+func copyFiles(to, from string) error {
+	files, err := os.ReadDir(from)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(to, 0o755); err != nil {
+		return err
+	}
+	for _, file := range files {
+		raw, err := os.ReadFile(filepath.Join(from, file.Name()))
+		if err == nil {
+			err = os.WriteFile(filepath.Join(to, file.Name()), raw, 0o644)
+		}
+		if err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
-func (b *bench) tellLifecycle(runs []*Report, lasts time.Duration) {
+// tellLifecycle adds the rows of the run in the middle, and returns it.
+func (b *bench) tellLifecycle(runs []*Report, lasts time.Duration) *Report {
 	placing := func(r *Report) float64 { return r.Steps["place"].P99 }
 	slices.SortFunc(runs, func(a, b *Report) int { return cmp.Compare(placing(a), placing(b)) })
 	var rates, slowest []string
@@ -122,6 +146,7 @@ func (b *bench) tellLifecycle(runs []*Report, lasts time.Duration) {
 		Figure: fmt.Sprintf("%.2f (%.2f + %.2f)", cost, server.PerThousand, postgres.PerThousand), Target: "≤ 1.5", Outcome: atMost(cost, 1.5),
 	})
 	b.add(Row{What: "peak of the server's resident memory", Figure: mebibytes(server.MemoryPeak), Target: "≤ 150 MiB", Outcome: atMost(float64(server.MemoryPeak)/(1<<20), 150)})
+	return r
 }
 
 // closed finds the most whole orders or placings that the target can do.

@@ -41,18 +41,16 @@ func (f Faults) Err() error {
 	return f
 }
 
-// And is f and those of more that stand elsewhere: what lies at, above or below a place that is wrong already may be no
-// more than its consequence.
-func (f Faults) And(more Faults) Faults {
-	all := f
-	for _, fault := range more {
-		if !slices.ContainsFunc(f, func(known Fault) bool {
-			return within(known.Pointer, fault.Pointer) || within(fault.Pointer, known.Pointer)
+// Apart is those of f that lie at, above or below no place in others: there they may be no more than its consequence.
+func (f Faults) Apart(others Faults) (apart Faults) {
+	for _, fault := range f {
+		if !slices.ContainsFunc(others, func(other Fault) bool {
+			return within(other.Pointer, fault.Pointer) || within(fault.Pointer, other.Pointer)
 		}) {
-			all.Add(fault.Pointer, fault.Detail)
+			apart = append(apart, fault)
 		}
 	}
-	return all
+	return apart
 }
 
 // within tells whether a pointer is at or below another.

@@ -3,8 +3,11 @@ package db_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -215,6 +218,35 @@ func TestARefusedOrderLeavesItsKey(t *testing.T) {
 	pause("2000-01-01")
 	if placed, err := w.Place(t.Context(), w.latte(t, "card", "key")); err != nil || placed.Order == nil || placed.Order.Number != 1 {
 		t.Errorf("afterwards: %+v, %v", placed, err)
+	}
+}
+
+// TestSlotsOfNewHours has a store that opens half an hour later between an order's coming in and its write: its place is
+// counted where the next order finds it.
+func TestSlotsOfNewHours(t *testing.T) {
+	t.Parallel()
+	w := openTill(t, dbtest.Database(t), 0)
+	catalog, err := db.OpenCatalog(t.Context(), w.pool)
+	if err != nil {
+		t.Fatal(err)
+	}
+	late := w.latte(t, "counter", "key")
+	at := time.Now().AddDate(0, 0, 2).In(w.store.Location)
+	at = time.Date(at.Year(), at.Month(), at.Day(), 12, 10, 0, 0, w.store.Location)
+	late.Asked, late.Order.PickupAt = true, &at
+	var halfPast db.Hours
+	if err := json.Unmarshal([]byte(fmt.Sprintf(`[{"day": %q, "opens": "00:30", "closes": "24:00"}]`, strings.ToLower(at.Format("Mon")))), &halfPast); err != nil {
+		t.Fatal(err)
+	}
+	if err := catalog.Patch(t.Context(), w.store, db.StorePatch{Hours: &halfPast, SlotMinutes: new(60), SlotLimit: new(new(1))}, "test"); err != nil {
+		t.Fatal(err)
+	}
+	placed, err := w.Place(t.Context(), late)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if from := placed.Order.SlotStartsAt.In(w.store.Location).Format("15:04"); from != "11:30" {
+		t.Errorf("it is counted in the slot from %s", from)
 	}
 }
 

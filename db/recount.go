@@ -14,9 +14,12 @@ const placedAhead = MaxAhead + 24*time.Hour
 // settingsLock is the class of the advisory locks on how a store cuts and limits its slots; the number is arbitrary. Who
 // places orders shares the store's lock from before the settings are read until the commit, who changes them has it
 // alone: so either the recount sees an order, or the order sees the new settings. Unlike a lock on the row it writes
-// nothing. Each store has its own, for a recount may take long and is nothing to the others; a group takes all of its
-// own in one statement.
+// nothing. Each store has its own; a group takes all of its own in one statement.
 const settingsLock = 0x051075
+
+// settingsWait bounds how long a change of settings waits for a lock. A group with an order of that store waits as
+// long, and all orders behind that group.
+const settingsWait = "2s"
 
 func queueShareSettings(batch *pgx.Batch, stores []int32) {
 	batch.Queue(`
@@ -25,8 +28,10 @@ func queueShareSettings(batch *pgx.Batch, stores []int32) {
 }
 
 func lockSettings(ctx context.Context, tx pgx.Tx, storeID int32) error {
-	_, err := tx.Exec(ctx, `select pg_advisory_xact_lock($1, $2)`, settingsLock, storeID)
-	return err
+	batch := new(pgx.Batch)
+	batch.Queue(`set local lock_timeout = '` + settingsWait + `'`)
+	batch.Queue(`select pg_advisory_xact_lock($1, $2)`, settingsLock, storeID)
+	return tx.SendBatch(ctx, batch).Close()
 }
 
 // recountSlots puts the orders of a store, those made already too, into its slots as they are cut from now

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"iter"
 	"maps"
@@ -144,19 +145,44 @@ func takeLimitedSlots(ctx context.Context, tx pgx.Tx, limited []*placing, settin
 }
 
 // holdStores has processes that place orders at one store wait for each other, before they look for free places, or
-// the slower one would find them gone.
+// the slower one would find them gone. Whose hours have changed since its order came in gets the new ones, in which its
+// slots are counted.
 func holdStores(ctx context.Context, tx pgx.Tx, limited []*placing) error {
 	stores := make([]int32, len(limited))
 	for i, p := range limited {
 		stores[i] = p.Store.ID
 	}
-	_, err := tx.Exec(ctx, `
-    select
+	rows, err := tx.Query(ctx, `
+    select store_id, version, hours
     from store_settings
     where store_id = any($1)
     order by store_id
     for no key update`, stores)
-	return err
+	if err != nil {
+		return err
+	}
+	type hoursOf struct {
+		StoreID int32
+		Version int
+		Hours   []byte
+	}
+	now, err := pgx.CollectRows(rows, pgx.RowToStructByPos[hoursOf])
+	if err != nil {
+		return err
+	}
+	for _, p := range limited {
+		for _, s := range now {
+			if s.StoreID != p.Store.ID || s.Version == p.Store.Version {
+				continue
+			}
+			changed := *p.Store
+			if err := json.Unmarshal(s.Hours, &changed.Hours); err != nil {
+				return err
+			}
+			p.Store = &changed
+		}
+	}
+	return nil
 }
 
 // wantedSlots are the slots that each order could go into: the one it asked for, or the first with free places, enough

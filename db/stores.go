@@ -74,11 +74,12 @@ func WaitMinutes(ctx context.Context, q Querier, stores []*Store) (map[int32]int
 	}
 	rows, err := q.Query(ctx, `
     select want.store_id,
-           (select count(*)
-            from (select from orders o
+           (select least(count(*), $2)
+            from (select o.pickup_at
+                  from orders o
                   where o.store_id = want.store_id and o.open and o.status in ('placed', 'in_progress')
-                    and (o.pickup_at is null or o.pickup_at < now() + interval '30 minutes')
-                  limit $2) as queue)
+                  limit 10 * $2) as queue
+            where pickup_at is null or pickup_at < now() + interval '30 minutes')
     from unnest($1::int4[]) as want (store_id)`, ids, waitCounted)
 	if err != nil {
 		return nil, err
@@ -115,20 +116,18 @@ type StorePatch struct {
 // Patch changes a store's settings if they still have the version that was seen; else it returns
 // ErrPrecondition. A pause holds for every order placed after Patch returned.
 func (c *Catalog) Patch(ctx context.Context, s *Store, p StorePatch, by string) error {
-	recounts := p.Hours != nil || p.SlotMinutes != nil || p.SlotLimit != nil
 	err := pgx.BeginFunc(ctx, c.pool, func(tx pgx.Tx) error {
-		if recounts { // first of all: who places orders has this lock before the store's row
+		if p.Hours != nil || p.SlotMinutes != nil || p.SlotLimit != nil {
 			if err := lockSettings(ctx, tx, s.ID); err != nil {
 				return err
 			}
-		}
-		if err := patchStore(ctx, tx, s.ID, s.Version, p); err != nil {
-			return err
-		}
-		if recounts {
 			if err := recountSlots(ctx, tx, p.applied(s), time.Now()); err != nil {
 				return err
 			}
+		}
+		// Last, for it stamps the change: the catalog looks no further back than catalogOverlap.
+		if err := patchStore(ctx, tx, s.ID, s.Version, p); err != nil {
+			return err
 		}
 		return Audit(ctx, tx, s.ID, by, "store_patched", p)
 	})

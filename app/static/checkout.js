@@ -107,7 +107,7 @@ export function checkout(store, basket, panel, shop) {
 
   function slotFull(error, notice) {
     const next = error.body.next_slot?.starts_at ?? error.body.next_slot;
-    if (!next) return say(notice, 'That time has just filled up, and we have no other one free. Try another day.', { bad: true });
+    if (!next) return say(notice, 'That time has just filled up, and no other one is free within a week.', { bad: true });
     const take = h('button', { type: 'button', class: 'primary', onclick: async () => { await slots.choose(next); place(); } }, `Take ${moment(next)}`);
     say(notice, [`That time has just filled up. The next free one is ${moment(next)}.`, h('div', { class: 'acts' }, take)]);
     slots.load();

@@ -1,7 +1,7 @@
-// When to pick up: as soon as possible, or a free slot today or tomorrow.
+// When to pick up: as soon as possible, or a free slot today, tomorrow, or on the day of the next free one.
 import { call } from './api.js';
 import { fill, h, one } from './dom.js';
-import { DAY, clock, localDay } from './times.js';
+import { DAY, clock, localDay, longDay } from './times.js';
 
 /** slotPicker fills the two selects. Its value is a time, or undefined for as soon as possible. */
 export function slotPicker(store) {
@@ -49,7 +49,9 @@ export function slotPicker(store) {
       return time.selectedOptions.length === 0 || time.selectedOptions[0].disabled;
     },
     choose(at) {
-      day.value = localDay(at);
+      const its = localDay(at);
+      if (![...day.options].some(({ value }) => value === its)) day.append(h('option', { value: its }, longDay(at)));
+      day.value = its;
       return load(at);
     },
   };
