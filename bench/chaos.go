@@ -238,6 +238,7 @@ func (c *chaos) fillUp(ctx context.Context) error {
 	if c.Short || c.orders.Load() >= c.Orders {
 		return nil
 	}
+	fmt.Fprintf(c.progress, "%d of %d orders: guests come until there are enough\n", c.orders.Load(), c.Orders)
 	leave := c.serve(ctx)
 	for c.orders.Load() < c.Orders && ctx.Err() == nil {
 		_ = pause(ctx, settlePause) // the loop looks at the context itself
