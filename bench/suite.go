@@ -120,11 +120,19 @@ func (b *bench) run(ctx context.Context, name string, scenario func(*bench, cont
 	b.faults = nil
 }
 
-// add is a row of what the last runs found.
+// add is a row of what the last runs found. If they failed it says so, the first of them why.
 func (b *bench) add(row Row) {
-	if b.told = true; len(b.faults) > 0 {
-		row.Outcome = failure(strings.Join(b.faults, "; "))
+	if len(b.faults) > 0 {
+		missed := row.Outcome
+		row.Outcome = "failed"
+		if !b.told {
+			row.Outcome = failure(strings.Join(b.faults, "; "))
+		}
+		if strings.HasPrefix(missed, "missed") {
+			row.Outcome = strings.Replace(row.Outcome, "failed", "failed, "+missed, 1)
+		}
 	}
+	b.told = true
 	b.results.add(row)
 }
 
