@@ -18,13 +18,18 @@ const (
 	readAhead = 2 << 10
 	// markEvery is how far apart the lines are whose place is remembered, so that a reader of the ledger starts near its own.
 	markEvery = 1024
+	// As many zeros stand ready for the lines to come as there are lines already, within these bounds.
+	roomLeast = 64 << 10
+	roomMost  = 16 << 20
 )
 
 var errDamaged = errors.New("a line in the middle cannot be read")
 
-// books are an append-only file of JSON lines, the only truth. Lines appended at the same time share an fsync.
+// books are an append-only file of JSON lines, the only truth, followed by zeros while they are open. Lines appended at the
+// same time share an fsync.
 type books struct {
 	file    *os.File
+	room    int64 // up to here are lines and then zeros; only flush uses it
 	kick    chan struct{}
 	stopped chan struct{}
 
@@ -55,7 +60,7 @@ func (b *batch) wait() error {
 }
 
 func newBooks(file *os.File, end int64) *books {
-	b := &books{file: file, end: end, flushed: end, gathering: newBatch(end)}
+	b := &books{file: file, room: end, end: end, flushed: end, gathering: newBatch(end)}
 	b.kick, b.stopped = make(chan struct{}, 1), make(chan struct{})
 	return b
 }
@@ -108,10 +113,13 @@ func (b *books) flush() {
 	now.err = b.broken
 	b.mu.Unlock()
 	if now.err == nil {
+		now.err = b.makeRoom(now.start + int64(len(now.bytes)))
+	}
+	if now.err == nil {
 		_, now.err = b.file.WriteAt(now.bytes, now.start)
 	}
 	if now.err == nil {
-		now.err = b.file.Sync()
+		now.err = syncData(b.file)
 	}
 	b.mu.Lock()
 	if now.err == nil {
@@ -123,6 +131,22 @@ func (b *books) flush() {
 	b.mu.Unlock()
 	close(now.done)
 }
+
+// makeRoom has zeros written to a place and beyond. To bring lines to disk that stand where zeros were, the file system
+// need not write down that the file has grown, for which every other fsync on that disk, PostgreSQL's too, would wait.
+func (b *books) makeRoom(to int64) error {
+	if to <= b.room {
+		return nil
+	}
+	for to += min(max(to, roomLeast), roomMost); b.room < to; b.room += int64(len(zeros)) {
+		if _, err := b.file.WriteAt(zeros[:], b.room); err != nil {
+			return err
+		}
+	}
+	return b.file.Sync()
+}
+
+var zeros [roomLeast]byte
 
 // durable waits until the line at a place is on disk.
 func (b *books) durable(at int64) error {
@@ -201,5 +225,5 @@ func (b *books) close() error {
 	b.mu.Unlock()
 	close(b.kick)
 	<-b.stopped
-	return b.file.Close()
+	return errors.Join(b.file.Truncate(b.end), b.file.Close())
 }

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -127,6 +128,21 @@ func TestKeysOfAccountsAreTheirOwn(t *testing.T) {
 
 func TestReopenedBooksKnowEverything(t *testing.T) {
 	t.Parallel()
+	for what, left := range map[string]string{
+		"half a line": `{"n":[7,99,0,0,0,2,575`, "zeros": strings.Repeat("\x00", 3<<20),
+		"half a line in zeros":        `{"n":[7,99,0,0,0,2,575` + strings.Repeat("\x00", 100<<10),
+		"a line behind missing pages": strings.Repeat("\x00", 4<<10) + `{"n":[7,0,0,0,0,2,575,0,0,0,0,0,0,0,0,0]}` + "\n" + strings.Repeat("\x00", 100<<10),
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			survives(t, left)
+		})
+	}
+}
+
+// survives opens books again that a crash left with something behind their end.
+func survives(t *testing.T, left string) {
+	t.Helper()
 	dir := t.TempDir()
 	s, books := open(t, dir, sandbox.Options{})
 	paid, declined := s.charge(575, "tok_visa", "paid"), s.create(300, "tok_declined", "declined")
@@ -139,8 +155,8 @@ func TestReopenedBooksKnowEverything(t *testing.T) {
 	if err := books.Close(); err != nil {
 		t.Fatal(err)
 	}
-	tear(t, dir, `{"n":[7,99,0,0,0,2,575`)
-	s, _ = open(t, dir, sandbox.Options{})
+	tear(t, dir, left)
+	s, books = open(t, dir, sandbox.Options{})
 	equal(t, "paid", s.get(paid.ID).AmountReceived, 575)
 	equal(t, "refunded", s.get(paid.ID).LatestCharge.AmountRefunded, 100)
 	equal(t, "declined", s.get(declined.ID).Status, stripe.PaymentIntentStatusRequiresPaymentMethod)
@@ -154,6 +170,12 @@ func TestReopenedBooksKnowEverything(t *testing.T) {
 		t.Fatal("an id was given twice")
 	}
 	equal(t, "captures", s.count("captured"), 2)
+	if err := books.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s, _ = open(t, dir, sandbox.Options{})
+	equal(t, "next", s.get(next.ID).AmountReceived, 1)
+	equal(t, "captures in the end", s.count("captured"), 2)
 }
 
 // tear writes what a crash leaves behind.

@@ -23,7 +23,7 @@ type heading struct {
 
 const format = 1
 
-// reopen reads the books from their beginning and cuts off what a crash left half written at the end.
+// reopen reads the books from their beginning and cuts off what a crash left at the end: zeros, and what was half written.
 func (s *Sandbox) reopen(path string) error {
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
@@ -36,6 +36,8 @@ func (s *Sandbox) reopen(path string) error {
 	if err == nil && torn > 0 {
 		s.log.Warn("the sandbox's books ended in half a line, nobody had an answer to it; it is cut off",
 			slog.String("file", path), slog.Int64("at", end), slog.Int64("bytes", torn))
+	}
+	if err == nil {
 		err = errors.Join(file.Truncate(end), file.Sync())
 	}
 	if err != nil {
@@ -101,6 +103,9 @@ func (s *Sandbox) readBack(file *os.File) (end, torn int64, err error) {
 // readLine is the next line without its end, valid until the next call; io.EOF comes with what has no end.
 func readLine(lines *bufio.Reader) ([]byte, error) {
 	text, err := lines.ReadSlice('\n')
+	if end := bytes.IndexByte(text, 0); end >= 0 {
+		return text[:end], io.EOF // what follows are the zeros of makeRoom
+	}
 	if errors.Is(err, bufio.ErrBufferFull) {
 		return nil, errDamaged
 	}
