@@ -176,6 +176,7 @@ func holdStores(ctx context.Context, tx pgx.Tx, limited []*placing) error {
 				continue
 			}
 			changed := *p.Store
+			changed.Hours = nil // those it has belong to other stores too
 			if err := json.Unmarshal(s.Hours, &changed.Hours); err != nil {
 				return err
 			}
