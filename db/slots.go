@@ -166,22 +166,25 @@ func holdStores(ctx context.Context, tx pgx.Tx, limited []*placing) error {
 		Version int
 		Hours   []byte
 	}
-	now, err := pgx.CollectRows(rows, pgx.RowToStructByPos[hoursOf])
+	read, err := pgx.CollectRows(rows, pgx.RowToStructByPos[hoursOf])
 	if err != nil {
 		return err
 	}
+	now := make(map[int32]hoursOf, len(read))
+	for _, s := range read {
+		now[s.StoreID] = s
+	}
 	for _, p := range limited {
-		for _, s := range now {
-			if s.StoreID != p.Store.ID || s.Version == p.Store.Version {
-				continue
-			}
-			changed := *p.Store
-			changed.Hours = nil // those it has belong to other stores too
-			if err := json.Unmarshal(s.Hours, &changed.Hours); err != nil {
-				return err
-			}
-			p.Store = &changed
+		s, known := now[p.Store.ID]
+		if !known || s.Version == p.Store.Version {
+			continue
 		}
+		changed := *p.Store
+		changed.Hours = nil // those it has belong to other stores too
+		if err := json.Unmarshal(s.Hours, &changed.Hours); err != nil {
+			return err
+		}
+		p.Store = &changed
 	}
 	return nil
 }
