@@ -258,7 +258,7 @@ func (a *announceCommand) Run(ctx context.Context, log *slog.Logger) error {
 		text = strings.TrimRight(string(given), "\r\n")
 	}
 	return withDatabase(ctx, func(pool *pgxpool.Pool) error {
-		client, err := jobs.New(pool, jobs.Config{Log: log})
+		client, err := jobs.New(pool, pool, jobs.Config{Log: log})
 		if err != nil {
 			return err
 		}

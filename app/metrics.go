@@ -60,7 +60,7 @@ func (m *metrics) watch(a *API) {
 		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value))
 	}
 	gauge("frenchpress_live_streams", "Live streams open now.", func() float64 { return float64(a.streams.Load()) })
-	m.registry.MustRegister(poolMetrics{a.pool})
+	m.registry.MustRegister(poolMetrics{"orders": a.pool, "jobs": a.queue})
 }
 
 func (m *metrics) count(r *request) {
@@ -103,14 +103,14 @@ func (m *metrics) serve(c echo.Context) error {
 	return nil
 }
 
-// poolMetrics shows how busy the connections to the database are.
-type poolMetrics struct{ pool *pgxpool.Pool }
+// poolMetrics shows how busy the connections to the database are: those of orders and all else, and River's.
+type poolMetrics map[string]*pgxpool.Pool
 
 var (
-	poolConns    = prometheus.NewDesc("frenchpress_pool_connections", "Connections to the database.", []string{"state"}, nil)
-	poolMost     = prometheus.NewDesc("frenchpress_pool_connections_max", "Connections to the database at most.", nil, nil)
-	poolWaits    = prometheus.NewDesc("frenchpress_pool_waits_total", "Times that a connection had to be waited for.", nil, nil)
-	poolWaitTime = prometheus.NewDesc("frenchpress_pool_wait_seconds_total", "Time that connections were waited for.", nil, nil)
+	poolConns    = prometheus.NewDesc("frenchpress_pool_connections", "Connections to the database.", []string{"pool", "state"}, nil)
+	poolMost     = prometheus.NewDesc("frenchpress_pool_connections_max", "Connections to the database at most.", []string{"pool"}, nil)
+	poolWaits    = prometheus.NewDesc("frenchpress_pool_waits_total", "Times that a connection had to be waited for.", []string{"pool"}, nil)
+	poolWaitTime = prometheus.NewDesc("frenchpress_pool_wait_seconds_total", "Time that connections were waited for.", []string{"pool"}, nil)
 )
 
 // Describe and Collect make it a prometheus.Collector.
@@ -120,13 +120,15 @@ func (poolMetrics) Describe(to chan<- *prometheus.Desc) {
 	}
 }
 
-// Collect reads the pool's own counters.
+// Collect reads the pools' own counters.
 func (p poolMetrics) Collect(to chan<- prometheus.Metric) {
-	stat := p.pool.Stat()
 	gauge, counter := prometheus.GaugeValue, prometheus.CounterValue
-	to <- prometheus.MustNewConstMetric(poolConns, gauge, float64(stat.AcquiredConns()), "busy")
-	to <- prometheus.MustNewConstMetric(poolConns, gauge, float64(stat.IdleConns()), "idle")
-	to <- prometheus.MustNewConstMetric(poolMost, gauge, float64(stat.MaxConns()))
-	to <- prometheus.MustNewConstMetric(poolWaits, counter, float64(stat.EmptyAcquireCount()))
-	to <- prometheus.MustNewConstMetric(poolWaitTime, counter, stat.EmptyAcquireWaitTime().Seconds())
+	for name, pool := range p {
+		stat := pool.Stat()
+		to <- prometheus.MustNewConstMetric(poolConns, gauge, float64(stat.AcquiredConns()), name, "busy")
+		to <- prometheus.MustNewConstMetric(poolConns, gauge, float64(stat.IdleConns()), name, "idle")
+		to <- prometheus.MustNewConstMetric(poolMost, gauge, float64(stat.MaxConns()), name)
+		to <- prometheus.MustNewConstMetric(poolWaits, counter, float64(stat.EmptyAcquireCount()), name)
+		to <- prometheus.MustNewConstMetric(poolWaitTime, counter, stat.EmptyAcquireWaitTime().Seconds(), name)
+	}
 }

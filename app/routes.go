@@ -20,6 +20,7 @@ type API struct {
 	config  Config
 	log     *slog.Logger
 	pool    *pgxpool.Pool
+	queue   *pgxpool.Pool // on which River fetches and finishes jobs
 	secret  []byte
 	catalog *db.Catalog
 	orders  *db.Orders

@@ -86,11 +86,16 @@ func (s *Server) start(ctx context.Context, config Config, log *slog.Logger) err
 			return fmt.Errorf("opening the demo stores: %w", err)
 		}
 	}
+	queue, err := db.OpenRelaxed(ctx, pool)
+	if err != nil {
+		return err
+	}
+	s.onClose(func(ctx context.Context) error { return closePool(ctx, queue) })
 	provider, err := s.openProvider(ctx, config, log, pool)
 	if err != nil {
 		return err
 	}
-	if s.api, err = newAPI(ctx, config, log, pool, provider); err != nil {
+	if s.api, err = newAPI(ctx, config, log, pool, queue, provider); err != nil {
 		return err
 	}
 	if err := s.startWork(ctx); err != nil {
@@ -130,9 +135,9 @@ func (s *Server) openDatabase(ctx context.Context, config Config, log *slog.Logg
 }
 
 // newAPI opens all that handlers work with, and starts none of it.
-func newAPI(ctx context.Context, config Config, log *slog.Logger, pool *pgxpool.Pool, provider *jobs.Provider) (*API, error) {
+func newAPI(ctx context.Context, config Config, log *slog.Logger, pool, queue *pgxpool.Pool, provider *jobs.Provider) (*API, error) {
 	a := &API{
-		config: config, log: log, pool: pool, metrics: newMetrics(), sessions: newSessions(pool),
+		config: config, log: log, pool: pool, queue: queue, metrics: newMetrics(), sessions: newSessions(pool),
 		crossOrigin: http.NewCrossOriginProtection(), hub: db.NewHub(pool),
 	}
 	a.setState("the server is starting")
@@ -153,7 +158,7 @@ func newAPI(ctx context.Context, config Config, log *slog.Logger, pool *pgxpool.
 	if a.catalog, err = db.OpenCatalog(ctx, pool); err != nil {
 		return nil, fmt.Errorf("reading the stores: %w", err)
 	}
-	if a.jobs, err = jobs.New(pool, jobs.Config{
+	if a.jobs, err = jobs.New(pool, queue, jobs.Config{
 		ExpireAfter: config.ExpireAfter, AbandonAfter: config.AbandonAfter, Secret: a.secret, Provider: provider, Log: log,
 	}); err != nil {
 		return nil, err

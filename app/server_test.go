@@ -142,7 +142,7 @@ func TestMetrics(t *testing.T) {
 		`frenchpress_requests_total{method="GET",route="none",status="404"} 3`,
 		`frenchpress_requests_total{method="other",route="none",status="405"} 1`,
 		`frenchpress_request_seconds_count{route="/v1/stores/:store"} 1`,
-		"frenchpress_live_streams 0", `frenchpress_pool_connections{state="idle"}`, "go_goroutines", "process_open_fds",
+		"frenchpress_live_streams 0", `frenchpress_pool_connections{pool="orders",state="idle"}`, `frenchpress_pool_connections_max{pool="jobs"}`, "go_goroutines", "process_open_fds",
 	} {
 		if !strings.Contains(said, want) {
 			t.Errorf("without %s", want)

@@ -20,9 +20,11 @@ const (
 	// openWait bounds the first connection, a database that is just starting up included.
 	openWait = 10 * time.Second
 	// poolSize suits two cores shared with the database: group commit keeps the write path to at most
-	// three connections, the rest is for reads, River and the hub. More would only queue inside
-	// PostgreSQL, where waiting holds locks. A pool_max_conns in the address wins.
-	poolSize = 24
+	// three connections, the rest is for reads and the hub. More would only queue inside PostgreSQL,
+	// where waiting holds locks. A pool_max_conns in the address wins.
+	poolSize = 16
+	// relaxedLeast is what River needs: one connection listens for as long as it runs.
+	relaxedLeast = 4
 )
 
 // sessionSettings hold on every connection. Whatever runs longer has gone astray: a request is given
@@ -64,6 +66,16 @@ func Open(ctx context.Context, url string) (*pgxpool.Pool, error) {
 		return nil, fmt.Errorf("the database %s %w", whereabouts(config.ConnConfig), err)
 	}
 	return pool, nil
+}
+
+// OpenRelaxed makes a second pool, half as large, for what is done again where a crash of the database
+// undoes it: its commits do not wait for the disk, and the write path's wait less for theirs. PostgreSQL
+// loses no more than three times wal_writer_delay of them, 0.6 s, and nothing out of order.
+func OpenRelaxed(ctx context.Context, pool *pgxpool.Pool) (*pgxpool.Pool, error) {
+	config := pool.Config()
+	config.MaxConns = max(config.MaxConns/2, relaxedLeast)
+	config.ConnConfig.RuntimeParams["synchronous_commit"] = "off"
+	return pgxpool.NewWithConfig(ctx, config)
 }
 
 // checkServer waits for a server that is just starting up, and for no other fault.

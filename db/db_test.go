@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
+
 	"frenchpress/db"
 	"frenchpress/db/dbtest"
 )
@@ -55,6 +57,35 @@ func TestOpenSetsTheSession(t *testing.T) {
     select current_setting('application_name'), current_setting('timezone'), current_setting('statement_timeout')`).Scan(&name, &zone, &limit)
 	if err != nil || name != "frenchpress" || zone != "UTC" || limit != "30s" {
 		t.Errorf("%q %q %q %v", name, zone, limit, err)
+	}
+}
+
+func TestOnlyTheRelaxedPoolIsRelaxed(t *testing.T) {
+	t.Parallel()
+	url := dbtest.URL(t)
+	sign := "?"
+	if strings.Contains(url, sign) {
+		sign = "&"
+	}
+	pool, err := db.Open(t.Context(), url+sign+"synchronous_commit=local&pool_max_conns=10")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	relaxed, err := db.OpenRelaxed(t.Context(), pool)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(relaxed.Close)
+	for want, of := range map[string]*pgxpool.Pool{"local, UTC": pool, "off, UTC": relaxed} {
+		var got string
+		err := of.QueryRow(t.Context(), `select current_setting('synchronous_commit') || ', ' || current_setting('timezone')`).Scan(&got)
+		if err != nil || got != want {
+			t.Errorf("got %q %v, want %q", got, err, want)
+		}
+	}
+	if got := relaxed.Config().MaxConns; got != 5 {
+		t.Errorf("%d relaxed connections beside 10", got)
 	}
 }
 

@@ -81,8 +81,9 @@ func Migrate(ctx context.Context, pool *pgxpool.Pool) error {
 	return nil
 }
 
-// New makes a client that can insert jobs; Start works them.
-func New(pool *pgxpool.Pool, config Config) (*Client, error) {
+// New makes a client that can insert jobs; Start works them. On queue River fetches and finishes them: a job is
+// inserted in the transaction of what caused it, and one that was done may be done again, so a relaxed pool will do.
+func New(pool, queue *pgxpool.Pool, config Config) (*Client, error) {
 	c := &Client{config: config, pool: pool, provider: config.Provider, channels: logChannels(config.Log)}
 	workers := river.NewWorkers()
 	river.AddWorker(workers, &chargeWorker{client: c})
@@ -99,7 +100,7 @@ func New(pool *pgxpool.Pool, config Config) (*Client, error) {
 	river.AddWorker(workers, &abandonWorker{client: c})
 	river.AddWorker(workers, &housekeepingWorker{client: c})
 	var err error
-	c.river, err = river.NewClient(riverpgxv5.New(pool), &river.Config{
+	c.river, err = river.NewClient(riverpgxv5.New(queue), &river.Config{
 		Logger:                      errorsOnly(config.Log),
 		Workers:                     workers,
 		PeriodicJobs:                periodic(),

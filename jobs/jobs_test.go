@@ -66,7 +66,7 @@ func openShop(t *testing.T, between ...func(http.RoundTripper) http.RoundTripper
 	for _, stand := range between {
 		transport = stand(transport)
 	}
-	s.jobs, err = New(s.pool, Config{ExpireAfter: 15 * time.Minute, AbandonAfter: 2 * time.Hour, Log: log,
+	s.jobs, err = New(s.pool, s.pool, Config{ExpireAfter: 15 * time.Minute, AbandonAfter: 2 * time.Hour, Log: log,
 		Provider: NewProvider("http://sandbox", "sk_test", transport, log)})
 	if err != nil {
 		t.Fatal(err)
