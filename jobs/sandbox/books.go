@@ -12,33 +12,35 @@ import (
 )
 
 const (
-	// lineMax bounds a line of the books; the largest request makes one of about a fifth of it.
-	lineMax = 512 << 10
+	// lineMax bounds a line of the books with its end; an intent and a refund with all the metadata they can have, all of
+	// it escaped, make one of about a third of it.
+	lineMax = 1 << 20
 	// readAhead is more than nearly every line has, so that one read brings a line.
 	readAhead = 2 << 10
 	// markEvery is how far apart the lines are whose place is remembered, so that a reader of the ledger starts near its own.
 	markEvery = 1024
 	// As many zeros stand ready for the lines to come as there are lines already, within these bounds.
 	roomLeast = 64 << 10
-	roomMost  = 16 << 20
+	roomMost  = 4 << 20
 )
 
-var errDamaged = errors.New("a line in the middle cannot be read")
+var errNoLine = errors.New("no line stands there")
 
 // books are an append-only file of JSON lines, the only truth, followed by zeros while they are open. Lines appended at the
 // same time share an fsync.
 type books struct {
-	file    *os.File
-	room    int64 // up to here are lines and then zeros; only flush uses it
-	kick    chan struct{}
-	stopped chan struct{}
+	file     *os.File
+	zerosEnd int64 // how long the file is: lines, then zeros; only flush uses it
+	kick     chan struct{}
+	stopped  chan struct{}
+	failed   chan struct{} // closed when broken is set
 
 	mu        sync.Mutex
 	end       int64 // where the next line will stand
 	flushed   int64 // up to here all is on disk
 	gathering *batch
 	writing   *batch
-	broken    error // a write failed: nothing more is taken until the books are opened again
+	broken    error // a write failed: memory knows more than the disk, and nothing is taken until the books are opened again
 	closed    bool
 	marks     []int64 // where every markEvery-th line stands
 	lines     int64
@@ -60,8 +62,8 @@ func (b *batch) wait() error {
 }
 
 func newBooks(file *os.File, end int64) *books {
-	b := &books{file: file, room: end, end: end, flushed: end, gathering: newBatch(end)}
-	b.kick, b.stopped = make(chan struct{}, 1), make(chan struct{})
+	b := &books{file: file, zerosEnd: end, end: end, flushed: end, gathering: newBatch(end)}
+	b.kick, b.stopped, b.failed = make(chan struct{}, 1), make(chan struct{}), make(chan struct{})
 	return b
 }
 
@@ -112,41 +114,65 @@ func (b *books) flush() {
 	b.gathering.bytes = make([]byte, 0, len(now.bytes))
 	now.err = b.broken
 	b.mu.Unlock()
-	if now.err == nil {
-		now.err = b.makeRoom(now.start + int64(len(now.bytes)))
-	}
-	if now.err == nil {
-		_, now.err = b.file.WriteAt(now.bytes, now.start)
-	}
-	if now.err == nil {
-		now.err = syncData(b.file)
+	before := now.err
+	if before == nil {
+		now.err = b.bring(now)
 	}
 	b.mu.Lock()
-	if now.err == nil {
+	switch {
+	case now.err == nil:
 		b.flushed = now.start + int64(len(now.bytes))
-	} else {
-		b.broken = fmt.Errorf("write the sandbox's books: %w", now.err)
+	case before == nil:
+		b.broken = now.err
+		close(b.failed)
 	}
 	b.writing, now.bytes = nil, nil // lines that are remembered keep their batch
 	b.mu.Unlock()
 	close(now.done)
 }
 
-// makeRoom has zeros written to a place and beyond. To bring lines to disk that stand where zeros were, the file system
-// need not write down that the file has grown, for which every other fsync on that disk, PostgreSQL's too, would wait.
-func (b *books) makeRoom(to int64) error {
-	if to <= b.room {
+// bring brings a batch to disk, or else takes it out of the file: whoever opens the books again must not believe
+// lines that only the page cache has.
+func (b *books) bring(now *batch) error {
+	end := now.start + int64(len(now.bytes))
+	if err := b.makeRoom(now.start, end); err != nil {
+		return fmt.Errorf("write the sandbox's books: %w", err)
+	}
+	_, err := b.file.WriteAt(now.bytes, now.start)
+	if err == nil {
+		b.zerosEnd = max(b.zerosEnd, end)
+		err = syncData(b.file)
+	}
+	if err != nil {
+		return fmt.Errorf("write the sandbox's books: %w", errors.Join(err, b.file.Truncate(now.start)))
+	}
+	return nil
+}
+
+// makeRoom has zeros written up to a place and beyond, if the disk has room for them; from is where the lines end. To bring
+// lines to disk that stand where zeros were, the file system need not write down that the file has grown, for which every
+// other fsync on that disk, PostgreSQL's too, would wait.
+func (b *books) makeRoom(from, to int64) error {
+	if to <= b.zerosEnd {
 		return nil
 	}
-	for to += min(max(to, roomLeast), roomMost); b.room < to; b.room += int64(len(zeros)) {
-		if _, err := b.file.WriteAt(zeros[:], b.room); err != nil {
-			return err
+	for to += min(max(to, roomLeast), roomMost); b.zerosEnd < to; b.zerosEnd += int64(len(zeros)) {
+		if _, err := b.file.WriteAt(zeros[:], b.zerosEnd); err != nil {
+			b.zerosEnd = from
+			return b.file.Truncate(from) // what there is belongs to the lines
 		}
 	}
 	return b.file.Sync()
 }
 
 var zeros [roomLeast]byte
+
+// why says why the books are broken, if they are.
+func (b *books) why() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.broken
+}
 
 // durable waits until the line at a place is on disk.
 func (b *books) durable(at int64) error {
@@ -188,7 +214,7 @@ func (b *books) read(at int64) (*line, error) {
 			return l, nil
 		}
 		if err != nil || len(text) > lineMax {
-			return nil, fmt.Errorf("read the sandbox's books at %d: %w", at, errors.Join(errDamaged, err))
+			return nil, fmt.Errorf("read the sandbox's books at %d: %w", at, errors.Join(errNoLine, err))
 		}
 		text = make([]byte, 4*len(text))
 	}
@@ -225,5 +251,5 @@ func (b *books) close() error {
 	b.mu.Unlock()
 	close(b.kick)
 	<-b.stopped
-	return errors.Join(b.file.Truncate(b.end), b.file.Close())
+	return errors.Join(b.file.Truncate(b.flushed), b.file.Close())
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"os"
 )
 
 // change is a route that changes something: once per key, on disk before the answer goes out. do records a
@@ -100,7 +101,9 @@ func (s *Sandbox) finish(w http.ResponseWriter, c *call, l *line) {
 	if l.later != nil {
 		select {
 		case <-l.later.done:
-			l = l.later.line
+			if l = l.later.line; l != nil && l.batch.wait() != nil {
+				l = nil
+			}
 		case <-c.r.Context().Done():
 			return
 		case <-s.closing:
@@ -169,7 +172,7 @@ func (s *Sandbox) fail(w http.ResponseWriter, r *http.Request, err error) {
 		answerError(w, e)
 		return
 	}
-	if !errors.Is(err, errClosed) {
+	if !errors.Is(err, errClosed) && !errors.Is(err, os.ErrClosed) {
 		s.log.ErrorContext(r.Context(), "the sandbox could not answer a call; its connection is broken off",
 			slog.String("method", r.Method), slog.String("path", r.URL.Path), slog.Any("error", err))
 	}

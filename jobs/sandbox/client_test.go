@@ -23,13 +23,15 @@ const (
 	slow      = 300 * time.Millisecond
 )
 
-// TestMain also is the processes that are killed: one that holds shared books, one that charges.
+// TestMain also is the other processes: one that holds shared books, one that charges, one whose disk is full.
 func TestMain(m *testing.M) {
 	switch dir := os.Getenv("SANDBOX_DIR"); os.Getenv("SANDBOX_ROLE") {
 	case "hold":
 		holdBooks(dir)
 	case "charge":
 		chargeOn(dir)
+	case "fill":
+		fillDisk(dir)
 	}
 	os.Exit(m.Run())
 }

@@ -15,6 +15,9 @@ const (
 	bodyMax     = 64 << 10
 	keyMax      = 255
 	metadataMax = 50
+	// A description and the payment method types, in bytes.
+	descriptionMax = 1000
+	typesMax       = 1000
 	// amountMax leaves room to sum millions of them in 63 bits.
 	amountMax = 999_999_999_999
 )

@@ -40,10 +40,15 @@ func readIntent(f form) (*intentState, error) {
 	if len(in.Types) == 0 {
 		in.Types = []string{"card"}
 	}
+	if len(strings.Join(in.Types, "")) > typesMax {
+		return nil, invalid("", "payment_method_types", "Too many payment method types.")
+	}
 	if !slices.Contains(in.Types, "card") {
 		return nil, invalid("payment_method_unactivated", "payment_method_types", "The sandbox knows cards only.")
 	}
-	in.Description = f.get("description")
+	if in.Description = f.get("description"); len(in.Description) > descriptionMax {
+		return nil, invalid("", "description", "A description has at most 1,000 characters.")
+	}
 	if in.Metadata, err = f.metadata(); err != nil {
 		return nil, err
 	}

@@ -1,12 +1,8 @@
 package sandbox_test
 
 import (
-	"bytes"
 	"fmt"
 	"net/http"
-	"os"
-	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -123,107 +119,5 @@ func TestKeysOfAccountsAreTheirOwn(t *testing.T) {
 	})))
 	if theirs := other.create(575, "tok_visa", "shared"); theirs.ID == mine.ID {
 		t.Fatal("a key reached over to another account")
-	}
-}
-
-func TestReopenedBooksKnowEverything(t *testing.T) {
-	t.Parallel()
-	for what, left := range map[string]string{
-		"half a line": `{"n":[7,99,0,0,0,2,575`, "zeros": strings.Repeat("\x00", 3<<20),
-		"half a line in zeros":        `{"n":[7,99,0,0,0,2,575` + strings.Repeat("\x00", 100<<10),
-		"a line behind missing pages": strings.Repeat("\x00", 4<<10) + `{"n":[7,0,0,0,0,2,575,0,0,0,0,0,0,0,0,0]}` + "\n" + strings.Repeat("\x00", 100<<10),
-	} {
-		t.Run(what, func(t *testing.T) {
-			t.Parallel()
-			survives(t, left)
-		})
-	}
-}
-
-// survives opens books again that a crash left with something behind their end.
-func survives(t *testing.T, left string) {
-	t.Helper()
-	dir := t.TempDir()
-	s, books := open(t, dir, sandbox.Options{})
-	paid, declined := s.charge(575, "tok_visa", "paid"), s.create(300, "tok_declined", "declined")
-	_, err := s.confirm(t.Context(), declined.ID, "declined-confirm")
-	refusal(t, err, http.StatusPaymentRequired, "card_declined")
-	refund, err := s.refund(paid.ID, 100, "refund")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := books.Close(); err != nil {
-		t.Fatal(err)
-	}
-	tear(t, dir, left)
-	s, books = open(t, dir, sandbox.Options{})
-	equal(t, "paid", s.get(paid.ID).AmountReceived, 575)
-	equal(t, "refunded", s.get(paid.ID).LatestCharge.AmountRefunded, 100)
-	equal(t, "declined", s.get(declined.ID).Status, stripe.PaymentIntentStatusRequiresPaymentMethod)
-	again, err := s.refund(paid.ID, 100, "refund")
-	if err != nil {
-		t.Fatal(err)
-	}
-	equal(t, "replayed refund", again.ID, refund.ID)
-	next := s.charge(1, "tok_visa", "next")
-	if next.ID == paid.ID || next.ID == declined.ID {
-		t.Fatal("an id was given twice")
-	}
-	equal(t, "captures", s.count("captured"), 2)
-	if err := books.Close(); err != nil {
-		t.Fatal(err)
-	}
-	s, _ = open(t, dir, sandbox.Options{})
-	equal(t, "next", s.get(next.ID).AmountReceived, 1)
-	equal(t, "captures in the end", s.count("captured"), 2)
-}
-
-// tear writes what a crash leaves behind.
-func tear(t *testing.T, dir, text string) {
-	t.Helper()
-	file, err := os.OpenFile(filepath.Join(dir, "books.jsonl"), os.O_APPEND|os.O_WRONLY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
-	if _, err := file.WriteString(text); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func TestDamageInTheMiddleIsNotCutOff(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	s, books := open(t, dir, sandbox.Options{})
-	s.charge(575, "tok_visa", "a")
-	if err := books.Close(); err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(dir, "books.jsonl")
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	rows := bytes.SplitAfter(text, []byte("\n"))
-	rows[1] = bytes.Replace(rows[1], []byte(`{"n":[`), []byte(`{"?":[`), 1)
-	if err := os.WriteFile(path, bytes.Join(rows, nil), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := sandbox.Open(dir, sandbox.Options{}); err == nil {
-		t.Fatal("damaged books were opened")
-	}
-	after, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	equal(t, "length of the damaged books", len(after), len(text))
-}
-
-func TestBooksAreOpenOnce(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	open(t, dir, sandbox.Options{})
-	if _, err := sandbox.Open(dir, sandbox.Options{}); err == nil {
-		t.Fatal("the same books were opened twice")
 	}
 }

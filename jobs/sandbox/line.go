@@ -146,6 +146,9 @@ func (s *Sandbox) record(l *line) error {
 	if err != nil {
 		return fmt.Errorf("write a line of the sandbox's books: %w", err)
 	}
+	if len(text) >= lineMax {
+		return invalid("", "", "The parameters are too long.")
+	}
 	at, batch, err := s.books.append(text)
 	if err != nil {
 		return err

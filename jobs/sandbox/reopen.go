@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
 	"time"
@@ -23,22 +24,28 @@ type heading struct {
 
 const format = 1
 
-// reopen reads the books from their beginning and cuts off what a crash left at the end: zeros, and what was half written.
+// errDamaged is of a file that a crash of ours cannot have left: it is not ours to cut.
+var errDamaged = errors.New("what stands there no crash leaves: restore the file, or move it away to begin anew")
+
+const (
+	// tornMax is more than a batch has: 8,192 calls of 700 bytes make 6 MB.
+	tornMax = 16 << 20
+	// sector is what a disk writes as a whole, or not.
+	sector = 512
+)
+
+// reopen reads the books from their beginning and cuts off what a crash left behind the last line.
 func (s *Sandbox) reopen(path string) error {
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return err
 	}
-	end, torn, err := s.readBack(file)
+	end, err := s.readBack(file)
+	if err == nil {
+		err = s.cutTorn(file, end)
+	}
 	if err == nil && end == 0 {
 		end, err = s.startBooks(file)
-	}
-	if err == nil && torn > 0 {
-		s.log.Warn("the sandbox's books ended in half a line, nobody had an answer to it; it is cut off",
-			slog.String("file", path), slog.Int64("at", end), slog.Int64("bytes", torn))
-	}
-	if err == nil {
-		err = errors.Join(file.Truncate(end), file.Sync())
 	}
 	if err != nil {
 		return errors.Join(err, file.Close())
@@ -50,7 +57,7 @@ func (s *Sandbox) reopen(path string) error {
 	return nil
 }
 
-// startBooks writes the heading of new books, and makes sure that the directory knows them.
+// startBooks writes the heading of new books, and makes sure that the directory knows them, and its own directory it.
 func (s *Sandbox) startBooks(file *os.File) (int64, error) {
 	s.secret = make([]byte, 16)
 	rand.Read(s.secret)
@@ -58,63 +65,45 @@ func (s *Sandbox) startBooks(file *os.File) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if err := file.Truncate(0); err != nil {
-		return 0, err
-	}
 	n, err := file.WriteAt(append(text, '\n'), 0)
 	if err != nil {
 		return 0, err
 	}
-	dir, err := os.Open(filepath.Dir(file.Name()))
+	dir := filepath.Dir(file.Name())
+	return int64(n), errors.Join(file.Sync(), syncDir(dir), syncDir(filepath.Dir(dir)))
+}
+
+func syncDir(path string) error {
+	dir, err := os.Open(path)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	return int64(n), errors.Join(file.Sync(), dir.Sync(), dir.Close())
+	return errors.Join(dir.Sync(), dir.Close())
 }
 
-// readBack brings memory up to the books: where they end, and how many bytes behind it are of no use. A line
-// that cannot be read is torn if none that can be follows it, and damage otherwise.
-func (s *Sandbox) readBack(file *os.File) (end, torn int64, err error) {
+// readBack brings memory up to the books, and says where their last line ends.
+func (s *Sandbox) readBack(file *os.File) (end int64, err error) {
 	s.books = &books{}
-	lines := bufio.NewReaderSize(file, 1<<20)
-	for at := int64(0); ; {
-		text, err := readLine(lines)
-		if errors.Is(err, io.EOF) {
-			return end, at + int64(len(text)) - end, nil
+	lines := bufio.NewReaderSize(file, lineMax)
+	for {
+		text, err := lines.ReadSlice('\n')
+		if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, bufio.ErrBufferFull) {
+			return 0, err
 		}
-		if err != nil {
-			return 0, 0, err
+		if err != nil || !s.readLine(text[:len(text)-1], end) {
+			return end, nil
 		}
-		if at == 0 && !s.readHeading(text) {
-			return 0, 0, fmt.Errorf("the heading: %w", errDamaged) // whatever this file is, it is not ours to cut
-		}
-		switch {
-		case torn > 0 && readable(text):
-			return 0, 0, fmt.Errorf("at byte %d: %w", end, errDamaged)
-		case torn == 0 && (at == 0 || s.readLine(text, at)):
-			end = at + int64(len(text)) + 1
-		default:
-			torn = 1
-		}
-		at += int64(len(text)) + 1
+		end += int64(len(text))
 	}
 }
 
-// readLine is the next line without its end, valid until the next call; io.EOF comes with what has no end.
-func readLine(lines *bufio.Reader) ([]byte, error) {
-	text, err := lines.ReadSlice('\n')
-	if end := bytes.IndexByte(text, 0); end >= 0 {
-		return text[:end], io.EOF // what follows are the zeros of makeRoom
-	}
-	if errors.Is(err, bufio.ErrBufferFull) {
-		return nil, errDamaged
-	}
-	return bytes.TrimSuffix(text, []byte("\n")), err
-}
-
+// readLine takes up the line at a place, if it is the one that comes next.
 func (s *Sandbox) readLine(text []byte, at int64) bool {
+	if at == 0 {
+		return s.readHeading(text)
+	}
 	n, ok := frontNumbers(text)
-	if !ok || n[nSeq] != s.seq+1 || n[nIntent] > int64(s.intents.len()) || text[len(text)-1] != '}' {
+	if !ok || !s.follows(n) || text[len(text)-1] != '}' || bytes.IndexByte(text, 0) >= 0 {
 		return false
 	}
 	s.books.mark(at)
@@ -122,9 +111,67 @@ func (s *Sandbox) readLine(text []byte, at int64) bool {
 	return true
 }
 
-func readable(text []byte) bool {
-	_, ok := frontNumbers(text)
-	return ok
+func (s *Sandbox) follows(n *[nNumbers]int64) bool {
+	within := func(at int, least, most int) bool { return n[at] >= int64(least) && n[at] <= int64(most) }
+	return n[nSeq] == s.seq+1 && within(nIntent, 0, s.intents.len()) && within(nRefund, -1, s.refunds.len()) &&
+		within(nStatus, 0, len(statuses)-1) && within(nRefundStatus, 0, len(statuses)-1)
+}
+
+// cutTorn cuts off what a crash left behind the last line: zeros, and of the batch that was being written those sectors
+// that came to disk. Nobody had an answer to it.
+func (s *Sandbox) cutTorn(file *os.File, end int64) error {
+	torn, err := behind(file, end)
+	if err != nil {
+		return err
+	}
+	if len(torn) > 0 {
+		if end == 0 || !tornByCrash(torn, end) {
+			return fmt.Errorf("at byte %d: %w", end, errDamaged)
+		}
+		kept := fmt.Sprintf("%s.torn-%d", file.Name(), end)
+		if err := os.WriteFile(kept, torn, 0o600); err != nil {
+			return err
+		}
+		s.log.Warn("the sandbox's books ended in lines that a crash tore, nobody had an answer to them; they are cut off",
+			slog.String("file", file.Name()), slog.Int64("at", end), slog.Int("bytes", len(torn)), slog.String("kept", kept))
+	}
+	return errors.Join(file.Truncate(end), file.Sync())
+}
+
+// tornByCrash says whether the line at a place has no end, or a hole of sectors that were not written: the first may have
+// held the end of the line before.
+func tornByCrash(text []byte, at int64) bool {
+	hole := bytes.IndexByte(text, 0)
+	if line := bytes.IndexByte(text, '\n'); hole < 0 || (line >= 0 && line < hole) {
+		return line < 0
+	}
+	holeEnd := len(text) - len(bytes.TrimLeft(text[hole:], "\x00"))
+	return (hole == 0 || (at+int64(hole))%sector == 0) && (at+int64(holeEnd))%sector == 0
+}
+
+// behind is what stands behind a place, without the zeros at the end.
+func behind(file *os.File, at int64) ([]byte, error) {
+	var found []byte
+	rest := io.NewSectionReader(file, at, math.MaxInt64-at)
+	text := make([]byte, 64<<10)
+	for zeros := 0; ; {
+		n, err := rest.Read(text)
+		if some := bytes.TrimRight(text[:n], "\x00"); len(some) > 0 {
+			if len(found)+zeros+len(some) > tornMax {
+				return nil, fmt.Errorf("at byte %d: %w", at, errDamaged)
+			}
+			found = append(append(found, make([]byte, zeros)...), some...)
+			zeros = n - len(some)
+		} else {
+			zeros += n
+		}
+		if errors.Is(err, io.EOF) {
+			return found, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
 }
 
 func (s *Sandbox) readHeading(text []byte) bool {

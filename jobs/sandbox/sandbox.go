@@ -153,6 +153,11 @@ func (s *Sandbox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer s.busy.Add(-1)
+	select {
+	case <-s.closing:
+		panic(http.ErrAbortHandler)
+	default:
+	}
 	w.Header().Set("Request-Id", "req_"+random())
 	if !authorized(r) {
 		answerError(w, errKey)

@@ -21,7 +21,7 @@ const (
 	writeTimeout = hangMax + stallFor + 10*time.Second
 )
 
-// Serve runs the sandbox in a directory as a server of its own until ctx ends; processes that share the directory
+// Serve runs the sandbox in a directory as a server of its own until ctx ends or its books cannot be written; processes that share the directory
 // reach it as well.
 func Serve(ctx context.Context, dir, listen string, options Options) error {
 	var config net.ListenConfig
@@ -61,16 +61,18 @@ func serveUntil(ctx context.Context, server *http.Server, shared *holder, listen
 	var err error
 	select {
 	case err = <-failed:
-		err = fmt.Errorf("serve the sandbox: %w", err)
+		return errors.Join(fmt.Errorf("serve the sandbox: %w", err), shared.close())
+	case <-shared.sandbox.books.failed:
+		err = shared.sandbox.books.why() // whoever starts this process again opens them again
 	case <-ctx.Done():
-		until, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
-		defer cancel()
-		if server.Shutdown(until) != nil {
-			err = server.Close() // only calls that hang are left
-		}
-		if served := <-failed; !errors.Is(served, http.ErrServerClosed) {
-			err = errors.Join(err, served)
-		}
+	}
+	until, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
+	defer cancel()
+	if server.Shutdown(until) != nil {
+		err = errors.Join(err, server.Close()) // only calls that hang are left
+	}
+	if served := <-failed; !errors.Is(served, http.ErrServerClosed) {
+		err = errors.Join(err, served)
 	}
 	return errors.Join(err, shared.close())
 }

@@ -222,7 +222,30 @@ func (s *share) takeOver() error {
 		return errors.Join(errClosed, held.close())
 	}
 	s.held = held
+	go s.dropBroken(held)
 	return nil
+}
+
+// dropBroken gives books up that could not be written, so that the next request opens them again.
+func (s *share) dropBroken(held *holder) {
+	select {
+	case <-held.sandbox.closing:
+		return
+	case <-held.sandbox.books.failed:
+	}
+	s.mu.Lock()
+	ours := s.held == held
+	if ours {
+		s.held = nil
+	}
+	s.mu.Unlock()
+	if !ours {
+		return
+	}
+	held.sandbox.log.Error("the sandbox's books could not be written; they are opened again", slog.Any("error", held.sandbox.books.why()))
+	if err := held.close(); err != nil {
+		held.sandbox.log.Error("the sandbox's books did not close well", slog.Any("error", err))
+	}
 }
 
 // Close gives the books to whoever asks next, if this process holds them.

@@ -9,7 +9,7 @@ import (
 func syncData(file *os.File) error {
 	for {
 		if err := syscall.Fdatasync(int(file.Fd())); err != syscall.EINTR {
-			return err
+			return os.NewSyscallError("fdatasync", err)
 		}
 	}
 }

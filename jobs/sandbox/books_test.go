@@ -1,0 +1,284 @@
+package sandbox_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stripe/stripe-go/v85"
+
+	"frenchpress/jobs/sandbox"
+)
+
+const (
+	half   = `{"n":[7,99,0,0,0,2,575`
+	whole  = `{"n":[7,0,0,0,0,2,575,0,0,0,0,0,0,0,0,0]}` + "\n"
+	sector = 512
+	// diskRoom is what the disk of fillDisk takes.
+	diskRoom = 200 << 10
+)
+
+var room = strings.Repeat("\x00", 3<<20)
+
+// toSector fills up to the end of a sector.
+func toSector(end int, with string) string { return strings.Repeat(with, sector-end%sector) }
+
+func TestReopenedBooksKnowEverything(t *testing.T) {
+	t.Parallel()
+	for what, left := range map[string]func(end int) string{
+		"half a line":          func(int) string { return half },
+		"zeros":                func(int) string { return room },
+		"half a line in zeros": func(end int) string { return half + toSector(end+len(half), " ") + room },
+		"a line behind missing sectors": func(end int) string {
+			return toSector(end, "\x00") + strings.Repeat("\x00", 8*sector) + whole + room
+		},
+		"a missing sector in a line": func(end int) string {
+			return half + toSector(end+len(half), " ") + strings.Repeat("\x00", sector) + whole + room
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			survives(t, left)
+		})
+	}
+}
+
+// survives opens books again that a crash left with something behind their end.
+func survives(t *testing.T, left func(end int) string) {
+	t.Helper()
+	dir := t.TempDir()
+	s, books := open(t, dir, sandbox.Options{})
+	paid, declined := s.charge(575, "tok_visa", "paid"), s.create(300, "tok_declined", "declined")
+	_, err := s.confirm(t.Context(), declined.ID, "declined-confirm")
+	refusal(t, err, http.StatusPaymentRequired, "card_declined")
+	refund, err := s.refund(paid.ID, 100, "refund")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := books.Close(); err != nil {
+		t.Fatal(err)
+	}
+	text := readBooks(t, dir)
+	torn := left(len(text))
+	writeBooks(t, dir, string(text)+torn)
+	s, books = open(t, dir, sandbox.Options{})
+	kept, _ := os.ReadFile(filepath.Join(dir, fmt.Sprintf("books.jsonl.torn-%d", len(text)))) // none of zeros
+	equal(t, "kept", string(kept), strings.TrimRight(torn, "\x00"))
+	equal(t, "paid", s.get(paid.ID).AmountReceived, 575)
+	equal(t, "refunded", s.get(paid.ID).LatestCharge.AmountRefunded, 100)
+	equal(t, "declined", s.get(declined.ID).Status, stripe.PaymentIntentStatusRequiresPaymentMethod)
+	again, err := s.refund(paid.ID, 100, "refund")
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "replayed refund", again.ID, refund.ID)
+	next := s.charge(1, "tok_visa", "next")
+	if next.ID == paid.ID || next.ID == declined.ID {
+		t.Fatal("an id was given twice")
+	}
+	equal(t, "captures", s.count("captured"), 2)
+	if err := books.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s, _ = open(t, dir, sandbox.Options{})
+	equal(t, "next", s.get(next.ID).AmountReceived, 1)
+	equal(t, "captures in the end", s.count("captured"), 2)
+}
+
+func readBooks(t *testing.T, dir string) []byte {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(dir, "books.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+func writeBooks(t *testing.T, dir, text string) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(dir, "books.jsonl"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestDamageIsNotCutOff opens books to which something happened that no crash does.
+func TestDamageIsNotCutOff(t *testing.T) {
+	t.Parallel()
+	for what, damage := range map[string]func(text []byte) []byte{
+		"another name":      func(text []byte) []byte { return bytes.Replace(text, []byte(`{"n":[2`), []byte(`{"?":[2`), 1) },
+		"a missing line":    func(text []byte) []byte { return slices.Concat(lines(text)[0], lines(text)[2]) },
+		"a byte of zero":    func(text []byte) []byte { text[len(text)/2] = 0; return text },
+		"a line of zero":    func(text []byte) []byte { clear(lines(text)[2]); return append(text, whole...) },
+		"no beginning":      func(text []byte) []byte { clear(text[:sector]); return text },
+		"another file":      func([]byte) []byte { return []byte("a word") },
+		"an unknown intent": func(text []byte) []byte { return append(text, `{"n":[3,0,0,0,0,-1,575,0,0,0,0,0]}`+"\n"...) },
+		"an unknown refund": func(text []byte) []byte { return append(text, `{"n":[3,0,0,0,0,0,575,0,0,9,0,0]}`+"\n"...) },
+		"an unknown status": func(text []byte) []byte { return append(text, `{"n":[3,0,0,0,0,0,575,0,99,-1,0,0]}`+"\n"...) },
+		"many missing sectors": func(text []byte) []byte {
+			return fmt.Appendf(text, "%s%s%s", toSector(len(text), "\x00"), strings.Repeat("\x00", 16<<20), whole)
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			s, books := open(t, dir, sandbox.Options{})
+			s.charge(575, "tok_visa", "a")
+			if err := books.Close(); err != nil {
+				t.Fatal(err)
+			}
+			damaged := string(damage(readBooks(t, dir)))
+			writeBooks(t, dir, damaged)
+			if _, err := sandbox.Open(dir, sandbox.Options{}); err == nil {
+				t.Fatal("damaged books were opened")
+			}
+			if string(readBooks(t, dir)) != damaged {
+				t.Fatal("damaged books were changed")
+			}
+		})
+	}
+}
+
+func lines(text []byte) [][]byte { return bytes.SplitAfter(text, []byte("\n")) }
+
+// TestTheLongestLine makes lines of the longest parameters that are taken, which have to be read again.
+func TestTheLongestLine(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s, books := open(t, dir, sandbox.Options{})
+	var metadata strings.Builder
+	for n := range 50 {
+		fmt.Fprintf(&metadata, "&metadata%%5B%02d%s%%5D=%s", n, strings.Repeat("<", 38), strings.Repeat("<", 500))
+	}
+	charge := visa + "&confirm=true&description=" + strings.Repeat("<", 1000) + metadata.String()
+	_, text := s.must("POST", "/v1/payment_intents", "k", charge, http.StatusOK)
+	var in struct{ ID string }
+	if err := json.Unmarshal([]byte(text), &in); err != nil {
+		t.Fatal(err)
+	}
+	s.must("POST", "/v1/refunds", "r", "amount=100&payment_intent="+in.ID+metadata.String(), http.StatusOK)
+	for name, more := range map[string]string{
+		"description":          "&description=" + strings.Repeat("<", 1001),
+		"payment_method_types": "&payment_method_types[]=card&payment_method_types[]=" + strings.Repeat("<", 1000),
+		"metadata[a]":          "&metadata[a]=" + strings.Repeat("<", 501),
+	} {
+		_, refusal := s.must("POST", "/v1/payment_intents?"+visa+more, "", "", http.StatusBadRequest)
+		contains(t, refusal, name)
+	}
+	if err := books.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s, _ = open(t, dir, sandbox.Options{})
+	equal(t, "refunded", s.get(in.ID).LatestCharge.AmountRefunded, 100)
+	equal(t, "lines", len(s.ledger()), 2)
+}
+
+// fillDisk charges until the disk is full, which for this process are 200 KiB, then has room again and charges once more. It
+// says which charges were answered.
+func fillDisk(dir string) {
+	signal.Ignore(syscall.SIGXFSZ)
+	var limit syscall.Rlimit
+	check(syscall.Getrlimit(syscall.RLIMIT_FSIZE, &limit))
+	full := limit
+	full.Cur = diskRoom
+	check(syscall.Setrlimit(syscall.RLIMIT_FSIZE, &full))
+	through, closer, err := sandbox.Share(dir, nil)
+	check(err)
+	s := newShop(new(testing.T), "http://sandbox", through)
+	charge := func(key string) bool {
+		response, text, err := s.call(context.Background(), "POST", "/v1/payment_intents", key, visa+"&confirm=true")
+		if err == nil && response.StatusCode == http.StatusOK {
+			fmt.Println(strings.Split(text, `"`)[3])
+		}
+		return err == nil
+	}
+	for n := 0; charge(strconv.Itoa(n)); n++ {
+	}
+	books, err := os.Stat(filepath.Join(dir, "books.jsonl"))
+	check(err)
+	fmt.Println("full", books.Size())
+	check(syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit))
+	for deadline := time.Now().Add(10 * time.Second); !charge("again") && time.Now().Before(deadline); {
+		time.Sleep(10 * time.Millisecond)
+	}
+	check(closer.Close())
+	os.Exit(0)
+}
+
+func check(err error) {
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+}
+
+func TestAFullDisk(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	other, out := child(t, "fill", dir)
+	said, err := io.ReadAll(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := other.Wait(); err != nil {
+		t.Fatalf("%v: %s", err, said)
+	}
+	before, after, _ := strings.Cut(string(said), "full ")
+	size, after, _ := strings.Cut(after, "\n")
+	if n, err := strconv.Atoi(size); err != nil || n < diskRoom-sector || n > diskRoom {
+		t.Fatalf("a full disk has %q bytes of books, wanted nearly %d: %v", size, diskRoom, err)
+	}
+	equal(t, "charges with room again", strings.Count(after, "pi_"), 1)
+	s, _ := open(t, dir, sandbox.Options{})
+	captured := ""
+	for _, e := range s.ledger() {
+		captured += e.Intent + "\n"
+	}
+	equal(t, "captured", captured, before+after)
+}
+
+// TestMoreRoomIsMade goes through several steps of zeros, none of which closed books have.
+func TestMoreRoomIsMade(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s, books := open(t, dir, sandbox.Options{})
+	metadata := ""
+	for n := range 50 {
+		metadata += fmt.Sprintf("&metadata%%5B%d%%5D=%s", n, strings.Repeat("a", 500))
+	}
+	const charges = 30
+	for range charges {
+		s.must("POST", "/v1/payment_intents", "", visa+"&confirm=true"+metadata, http.StatusOK)
+	}
+	if text := readBooks(t, dir); text[len(text)-1] != 0 {
+		t.Fatal("no room was made")
+	}
+	if err := books.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if text := readBooks(t, dir); len(text) < charges*25_000 || bytes.IndexByte(text, 0) >= 0 {
+		t.Fatalf("closed books have %d bytes, zeros among them", len(text))
+	}
+	s, _ = open(t, dir, sandbox.Options{})
+	equal(t, "captures", s.count("captured"), charges)
+}
+
+func TestBooksAreOpenOnce(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	open(t, dir, sandbox.Options{})
+	if _, err := sandbox.Open(dir, sandbox.Options{}); err == nil {
+		t.Fatal("the same books were opened twice")
+	}
+}
