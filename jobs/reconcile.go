@@ -23,15 +23,15 @@ const (
 	// firstLook is how far back the first run looks.
 	firstLook = 24 * time.Hour
 	// windowLongest and windowShortest bound the time that is compared at once, and windowMost the charges in it. It grows
-	// while fewer than windowUsual would be in it.
+	// while fewer than windowUsual would be in it: the fewer windows, the less is read twice.
 	windowLongest  = 6 * time.Hour
 	windowShortest = 20 * time.Second
-	windowUsual    = 25_000
+	windowUsual    = 200_000
 	windowMost     = 250_000
 	// overlap is how much of the time of before is looked at again, and lag is how much the provider's clock and ours may
 	// be apart, or an intent come later than its payment: more than that costs a look at the one charge.
-	overlap = 20 * time.Second
-	lag     = 10 * time.Second
+	overlap = 5 * time.Second
+	lag     = 5 * time.Second
 	// muchLater is how long after their payments intents are looked for where many are missing.
 	muchLater = 5 * time.Minute
 	// suspectsMost bounds the charges of a window that are looked at one by one.
