@@ -36,6 +36,7 @@ var clusterSettings = []string{
 	"jit=off",                           // no statement here runs long enough to earn its compilation
 	"max_parallel_workers_per_gather=0", // two cores have better to do, and containers are short of /dev/shm
 	"autovacuum_naptime=15s",            // finished jobs leave dead rows at the rate of orders
+	"autovacuum_vacuum_cost_delay=10ms", // and a rush is not to notice who picks them up: a tenth of a core, for longer
 	"default_statistics_target=20",      // rows are found by key: with 100, reading samples takes half a core for 2 of 15 s
 	"timezone=UTC",
 	"log_timezone=UTC",

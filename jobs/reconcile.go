@@ -26,7 +26,7 @@ const (
 	// while fewer than windowUsual would be in it: the fewer windows, the less is read twice.
 	windowLongest  = 6 * time.Hour
 	windowShortest = 20 * time.Second
-	windowUsual    = 200_000
+	windowUsual    = 100_000
 	windowMost     = 250_000
 	// overlap is how much of the time of before is looked at again, and lag is how much the provider's clock and ours may
 	// be apart, or an intent come later than its payment: more than that costs a look at the one charge.
