@@ -29,6 +29,10 @@ const (
 	// callTimeout is the longest that any call may take, whatever its caller's patience.
 	callTimeout = 15 * time.Second
 	listPage    = 100
+	// listRests is how long to rest before the next page, as a multiple of the time that one took, which may be mostly the
+	// way to the provider; listRestMost bounds it.
+	listRests    = 5
+	listRestMost = 100 * time.Millisecond
 	// refundsMost is more than an order has units to give back one by one.
 	refundsMost = 10_000
 	intentsPath = "/v1/payment_intents"
@@ -294,8 +298,8 @@ func (p *Provider) RefundsOf(ctx context.Context, intent string) (all []*Refund,
 	return all, err
 }
 
-// list reads a list of the provider's to its end, over as many pages as it has. Between two pages it rests as long as one
-// took: who compares books has time, and in a rush others have not.
+// list reads a list of the provider's to its end, over as many pages as it has, and mostly rests in between: who compares
+// books has time, and in a rush others have not.
 func (p *Provider) list(ctx context.Context, tried, path string, filter url.Values, limit int, each func(*answer)) error {
 	filter.Set("limit", strconv.Itoa(listPage))
 	for read := 0; ; {
@@ -321,7 +325,7 @@ func (p *Provider) list(ctx context.Context, tried, path string, filter url.Valu
 		}
 		filter.Set("starting_after", page.Data[len(page.Data)-1].ID)
 		select {
-		case <-time.After(time.Since(began)):
+		case <-time.After(min(listRests*time.Since(began), listRestMost)):
 		case <-ctx.Done():
 			return ctx.Err()
 		}

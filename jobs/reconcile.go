@@ -16,8 +16,8 @@ import (
 
 const (
 	reconcileEvery = time.Minute
-	// reconcileWithin is shorter than jobTimeout: the next run goes on from there.
-	reconcileWithin = 12 * time.Second
+	// reconcileWithin bounds a run, which ends before the next begins; that goes on from there.
+	reconcileWithin = 40 * time.Second
 	// unsettledFor is how long a payment may be under way before that is a difference.
 	unsettledFor = 2 * time.Minute
 	// firstLook is how far back the first run looks.
@@ -55,6 +55,11 @@ func (reconcileArgs) InsertOpts() river.InsertOpts { return timerOpts() }
 type reconcileWorker struct {
 	river.WorkerDefaults[reconcileArgs]
 	client *Client
+}
+
+// Timeout is longer than that of other jobs: this one mostly rests.
+func (w *reconcileWorker) Timeout(*river.Job[reconcileArgs]) time.Duration {
+	return reconcileWithin + keepWithin
 }
 
 func (w *reconcileWorker) Work(ctx context.Context, _ *river.Job[reconcileArgs]) error {
