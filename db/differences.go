@@ -5,23 +5,28 @@ import (
 	"errors"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 )
 
-// Seen are charges in the provider's books, column by column, and what it gave back.
+// Seen is what the provider's books say of a time.
 type Seen struct {
-	Intents  []string
-	Stores   []int32
-	Orders   []uuid.UUID
-	Attempts []int
-	Received []int64 // 0: nothing was taken
+	Charges []SeenCharge
+	Refunds []SeenRefund
+}
 
-	Refunds       []string
-	RefundStores  []int32
-	RefundOrders  []uuid.UUID
-	RefundIntents []string
-	GivenBack     []int64
+// SeenCharge is an attempt to charge an order.
+type SeenCharge struct {
+	Intent string
+	OrderRef
+	Attempt  int
+	Received int64 // 0: nothing was taken
+}
+
+// SeenRefund is what the provider gave back of a charge.
+type SeenRefund struct {
+	Refund, Intent string
+	OrderRef
+	Amount int64
 }
 
 // Suspect is a charge about which the provider's books and ours may not agree.
@@ -34,21 +39,20 @@ type Suspect struct {
 // chargedStates are those of a payment that took the money.
 const chargedStates = `('captured', 'refund_pending', 'refunded', 'partially_refunded')`
 
-// suspectsQuery takes away what both sides have by sorting it: how many rows the provider's columns will have is
-// unknown to a plan, and for few it would go through all of them for each of ours.
+// seenTables are sent rows, which takes no memory here as columns of parameters do: a minute of a rush has 60,000.
+const seenTables = `
+    create temp table seen (intent text, store_id int4, order_id uuid, attempt int4, received int8) on commit drop;
+    create temp table given (refund text, store_id int4, order_id uuid, intent text, amount int8) on commit drop`
+
+// suspectsQuery takes away what both sides have by sorting it: nothing has counted the rows of the two new tables, and a plan
+// for few would go through all of them for each of ours.
 const suspectsQuery = `
-    with seen as materialized (
-        select intent, store_id, order_id, attempt, received
-        from unnest($1::text[], $2::int4[], $3::uuid[], $4::int4[], $5::int8[]) as v (intent, store_id, order_id, attempt, received)
-    ), given as materialized (
-        select refund, store_id, order_id, intent, amount
-        from unnest($6::text[], $7::int4[], $8::uuid[], $9::text[], $10::int8[]) as v (refund, store_id, order_id, intent, amount)
-    ), charged as (
+    with charged as (
         select distinct on (intent) intent, store_id, order_id, attempt
         from (
             select p.provider_ref, p.store_id, p.order_id, p.attempt
             from payments p
-            where p.created_at >= $11 and p.created_at < $12 and p.status in ` + chargedStates + ` and p.provider_ref like 'pi\_%'
+            where p.created_at >= $1 and p.created_at < $2 and p.status in ` + chargedStates + ` and p.provider_ref like 'pi\_%'
             union all
             select intent, null, null, null
             from seen
@@ -60,7 +64,7 @@ const suspectsQuery = `
             select p.provider_ref, p.store_id, p.order_id, p.attempt
             from order_history h
             join payments p on p.store_id = h.store_id and p.order_id = h.order_id and p.status in ('refunded', 'partially_refunded') and p.provider_ref like 'pi\_%'
-            where h.at >= $11 and h.at < $12 and h.payment_status in ('refunded', 'partially_refunded')
+            where h.at >= $1 and h.at < $2 and h.payment_status in ('refunded', 'partially_refunded')
             union all
             select null, store_id, order_id, null
             from given) as v (intent, store_id, order_id, attempt)
@@ -72,7 +76,7 @@ const suspectsQuery = `
             from order_history h
             join refunds r on r.store_id = h.store_id and r.order_id = h.order_id and r.updated_at = h.at and r.method = 'card' and r.status = 'done'
             join payments p on p.store_id = h.store_id and p.order_id = h.order_id and p.status in ` + chargedStates + ` and p.provider_ref like 'pi\_%'
-            where h.at >= $11 and h.at < $12 and h.payment_status in ('refund_pending', 'refunded', 'partially_refunded')
+            where h.at >= $1 and h.at < $2 and h.payment_status in ('refund_pending', 'refunded', 'partially_refunded')
             union all
             select refund, null, store_id, order_id, null
             from given) as v (refund, intent, store_id, order_id, attempt)
@@ -95,17 +99,45 @@ const suspectsQuery = `
     select intent, store_id, order_id, attempt from refunded where intent is not null
     union
     select intent, store_id, order_id, attempt from done where intent is not null
-    limit $13`
+    limit $3`
 
 // Suspects compares what the provider says of a time with our books, both ways, and gives at most limit charges
 // that have to be looked at. Ours are those of the time given; the provider's may be of a little more.
-func Suspects(ctx context.Context, q Querier, seen *Seen, from, until time.Time, limit int) ([]Suspect, error) {
-	rows, err := q.Query(ctx, suspectsQuery, seen.Intents, seen.Stores, seen.Orders, seen.Attempts, seen.Received,
-		seen.Refunds, seen.RefundStores, seen.RefundOrders, seen.RefundIntents, seen.GivenBack, from, until, limit)
-	if err != nil {
-		return nil, err
+func Suspects(ctx context.Context, pool interface {
+	Begin(context.Context) (pgx.Tx, error)
+}, seen *Seen, from, until time.Time, limit int) (suspects []Suspect, err error) {
+	err = pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
+		if err := sendSeen(ctx, tx, seen); err != nil {
+			return err
+		}
+		rows, err := tx.Query(ctx, suspectsQuery, from, until, limit)
+		if err != nil {
+			return err
+		}
+		suspects, err = pgx.CollectRows(rows, pgx.RowToStructByPos[Suspect])
+		return err
+	})
+	return suspects, err
+}
+
+func sendSeen(ctx context.Context, tx pgx.Tx, seen *Seen) error {
+	if _, err := tx.Exec(ctx, seenTables); err != nil {
+		return err
 	}
-	return pgx.CollectRows(rows, pgx.RowToStructByPos[Suspect])
+	_, err := tx.CopyFrom(ctx, pgx.Identifier{"seen"}, []string{"intent", "store_id", "order_id", "attempt", "received"},
+		pgx.CopyFromSlice(len(seen.Charges), func(i int) ([]any, error) {
+			c := &seen.Charges[i]
+			return []any{c.Intent, c.StoreID, c.ID, c.Attempt, c.Received}, nil
+		}))
+	if err != nil {
+		return err
+	}
+	_, err = tx.CopyFrom(ctx, pgx.Identifier{"given"}, []string{"refund", "store_id", "order_id", "intent", "amount"},
+		pgx.CopyFromSlice(len(seen.Refunds), func(i int) ([]any, error) {
+			r := &seen.Refunds[i]
+			return []any{r.Refund, r.StoreID, r.ID, r.Intent, r.Amount}, nil
+		}))
+	return err
 }
 
 // BookedCharge is what our books say of one attempt to charge an order.

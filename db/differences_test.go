@@ -4,6 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"frenchpress/db"
 )
 
@@ -30,21 +32,23 @@ func TestSuspectsOfARush(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	seen := new(db.Seen)
-	if err := conn.QueryRow(t.Context(), `
-    select array_agg(provider_ref), array_agg(store_id), array_agg(order_id), array_agg(attempt), array_agg(amount), array_agg('re_' || provider_ref)
-    from payments`).Scan(&seen.Intents, &seen.Stores, &seen.Orders, &seen.Attempts, &seen.Received, &seen.Refunds); err != nil {
+	rows, err := conn.Query(t.Context(), `select provider_ref, store_id, order_id, attempt, amount from payments`)
+	if err != nil {
 		t.Fatal(err)
 	}
-	seen.RefundStores, seen.RefundOrders, seen.RefundIntents, seen.GivenBack = seen.Stores, seen.Orders, seen.Intents, seen.Received
+	charges, err := pgx.CollectRows(rows, pgx.RowToStructByPos[db.SeenCharge])
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := &db.Seen{Charges: charges}
+	for _, c := range charges {
+		seen.Refunds = append(seen.Refunds, db.SeenRefund{Refund: "re_" + c.Intent, Intent: c.Intent, OrderRef: c.OrderRef, Amount: c.Received})
+	}
 	suspects, err := db.Suspects(t.Context(), conn, seen, time.Now().Add(-time.Hour), time.Now().Add(time.Minute), 10)
 	if err != nil || len(suspects) != 0 {
 		t.Errorf("suspects %v, %v", suspects, err)
 	}
-	seen.Intents, seen.Refunds = seen.Intents[1:], seen.Refunds[:len(seen.Refunds)-1]
-	seen.Stores, seen.Orders, seen.Attempts, seen.Received = seen.Stores[1:], seen.Orders[1:], seen.Attempts[1:], seen.Received[1:]
-	last := len(seen.RefundStores) - 1
-	seen.RefundStores, seen.RefundOrders, seen.RefundIntents, seen.GivenBack = seen.RefundStores[:last], seen.RefundOrders[:last], seen.RefundIntents[:last], seen.GivenBack[:last]
+	seen.Charges, seen.Refunds = seen.Charges[1:], seen.Refunds[:len(seen.Refunds)-1]
 	suspects, err = db.Suspects(t.Context(), conn, seen, time.Now().Add(-time.Hour), time.Now().Add(time.Minute), 10)
 	if err != nil || len(suspects) != 2 {
 		t.Errorf("with a charge and a refund missing: suspects %v, %v", suspects, err)

@@ -191,7 +191,7 @@ func (c *Client) reconcileWindow(ctx context.Context, from, until time.Time) (ch
 	return theirs.intents, db.Reconciled(ctx, c.pool, settledUntil, theirs.intents, theirs.refunds)
 }
 
-// window is what the provider's books say of a time, in columns: a hundred thousand charges of a rush take some 10 MB.
+// window is what the provider's books say of a time: a hundred thousand charges of a rush take some 10 MB.
 type window struct {
 	seen             db.Seen
 	suspects         []db.Suspect // what names no order of ours, and took or gave money
@@ -211,9 +211,7 @@ func (w *window) addIntent(in *Intent) {
 	if in.State != succeeded {
 		received = 0
 	}
-	seen := &w.seen
-	seen.Intents, seen.Stores, seen.Orders = append(seen.Intents, in.ID), append(seen.Stores, ref.StoreID), append(seen.Orders, ref.ID)
-	seen.Attempts, seen.Received = append(seen.Attempts, in.Attempt), append(seen.Received, received)
+	w.seen.Charges = append(w.seen.Charges, db.SeenCharge{Intent: in.ID, OrderRef: ref, Attempt: in.Attempt, Received: received})
 }
 
 func (w *window) addRefund(re *Refund) {
@@ -226,13 +224,9 @@ func (w *window) addRefund(re *Refund) {
 		w.suspects = append(w.suspects, db.Suspect{Intent: re.Intent})
 		return
 	}
-	if !re.Gone() {
-		return
+	if re.Gone() {
+		w.seen.Refunds = append(w.seen.Refunds, db.SeenRefund{Refund: re.ID, Intent: re.Intent, OrderRef: ref, Amount: re.Amount})
 	}
-	seen := &w.seen
-	seen.Refunds, seen.RefundIntents = append(seen.Refunds, re.ID), append(seen.RefundIntents, re.Intent)
-	seen.RefundStores, seen.RefundOrders = append(seen.RefundStores, ref.StoreID), append(seen.RefundOrders, ref.ID)
-	seen.GivenBack = append(seen.GivenBack, re.Amount)
 }
 
 // examineAll looks at each suspect alone, and keeps what is really different. One that the provider cannot be asked about
