@@ -184,6 +184,24 @@ func TestTheLongestLine(t *testing.T) {
 	equal(t, "lines", len(s.ledger()), 2)
 }
 
+// TestNamesThatAreNoText has names of metadata that are different bytes and one text.
+func TestNamesThatAreNoText(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s, books := open(t, dir, sandbox.Options{})
+	_, text := s.must("POST", "/v1/payment_intents", "k", visa+"&metadata%5B%FE%5D=a&metadata%5B%FF%5D=b", http.StatusOK)
+	var in struct{ ID string }
+	if err := json.Unmarshal([]byte(text), &in); err != nil {
+		t.Fatal(err)
+	}
+	if err := books.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s, _ = open(t, dir, sandbox.Options{})
+	equal(t, "amount", s.get(in.ID).Amount, 575)
+	equal(t, "metadata", s.get(in.ID).Metadata["\uFFFD"], "b")
+}
+
 // fillDisk charges until the disk is full, which for this process are 200 KiB, then has room again and charges once more. It
 // says which charges were answered.
 func fillDisk(dir string) {

@@ -92,7 +92,7 @@ func parseForm(texts ...string) (form, error) {
 			if err != nil {
 				return nil, err
 			}
-			f = append(f, param{name, strings.ToValidUTF8(value, "\uFFFD")})
+			f = append(f, param{strings.ToValidUTF8(name, "\uFFFD"), strings.ToValidUTF8(value, "\uFFFD")})
 		}
 	}
 	slices.SortStableFunc(f, func(a, b param) int { return cmp.Compare(a.name, b.name) })

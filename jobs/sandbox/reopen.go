@@ -57,7 +57,7 @@ func (s *Sandbox) reopen(path string) error {
 	return nil
 }
 
-// startBooks writes the heading of new books, and makes sure that the directory knows them, and its own directory it.
+// startBooks writes the heading of new books, and makes sure that the directory knows them.
 func (s *Sandbox) startBooks(file *os.File) (int64, error) {
 	s.secret = make([]byte, 16)
 	rand.Read(s.secret)
@@ -69,16 +69,11 @@ func (s *Sandbox) startBooks(file *os.File) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	dir := filepath.Dir(file.Name())
-	return int64(n), errors.Join(file.Sync(), syncDir(dir), syncDir(filepath.Dir(dir)))
-}
-
-func syncDir(path string) error {
-	dir, err := os.Open(path)
+	dir, err := os.Open(filepath.Dir(file.Name()))
 	if err != nil {
-		return err
+		return 0, err
 	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return int64(n), errors.Join(file.Sync(), dir.Sync(), dir.Close())
 }
 
 // readBack brings memory up to the books, and says where their last line ends.
