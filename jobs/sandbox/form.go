@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 const (
@@ -53,8 +54,8 @@ func (s *Sandbox) readCall(w http.ResponseWriter, r *http.Request) (*call, error
 	if c.form, err = parseForm(string(body), r.URL.RawQuery); err != nil {
 		return nil, invalid("", "", "The parameters are not form-encoded.")
 	}
-	if len(c.key) > keyMax {
-		return nil, invalid("", "", "An idempotency key has at most 255 characters.")
+	if len(c.key) > keyMax || !utf8.ValidString(c.key) { // the books could not give another back as it was
+		return nil, invalid("", "", "An idempotency key has at most 255 characters, in UTF-8.")
 	}
 	c.expand = c.form.expands("latest_charge")
 	if c.key != "" {

@@ -121,3 +121,12 @@ func TestKeysOfAccountsAreTheirOwn(t *testing.T) {
 		t.Fatal("a key reached over to another account")
 	}
 }
+
+// TestAKeyThatIsNoText would not be found again: each repetition would charge.
+func TestAKeyThatIsNoText(t *testing.T) {
+	t.Parallel()
+	s, _ := open(t, t.TempDir(), sandbox.Options{})
+	_, text := s.must("POST", "/v1/payment_intents", "schl\xfcssel", visa+"&confirm=true", http.StatusBadRequest)
+	contains(t, text, "UTF-8")
+	equal(t, "captures", s.count("captured"), 0)
+}
