@@ -36,10 +36,16 @@ type Suspect struct {
 	Attempt int
 }
 
+// beginner is a pool, or one connection of it.
+type beginner interface {
+	Begin(context.Context) (pgx.Tx, error)
+}
+
 // chargedStates are those of a payment that took the money.
 const chargedStates = `('captured', 'refund_pending', 'refunded', 'partially_refunded')`
 
-// seenTables are sent rows, which takes no memory here as columns of parameters do: a minute of a rush has 60,000.
+// seenTables are filled row by row, which needs no memory here; as columns of parameters the 60,000 charges of a rush's
+// minute did.
 const seenTables = `
     create temp table seen (intent text, store_id int4, order_id uuid, attempt int4, received int8) on commit drop;
     create temp table given (refund text, store_id int4, order_id uuid, intent text, amount int8) on commit drop`
@@ -103,9 +109,7 @@ const suspectsQuery = `
 
 // Suspects compares what the provider says of a time with our books, both ways, and gives at most limit charges
 // that have to be looked at. Ours are those of the time given; the provider's may be of a little more.
-func Suspects(ctx context.Context, pool interface {
-	Begin(context.Context) (pgx.Tx, error)
-}, seen *Seen, from, until time.Time, limit int) (suspects []Suspect, err error) {
+func Suspects(ctx context.Context, pool beginner, seen *Seen, from, until time.Time, limit int) (suspects []Suspect, err error) {
 	err = pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
 		if err := sendSeen(ctx, tx, seen); err != nil {
 			return err
@@ -190,9 +194,7 @@ type Difference struct {
 
 // KeepDifferences takes note of what was found about the charges that were looked at, resolves what was not found
 // again, and gives those that are new.
-func KeepDifferences(ctx context.Context, pool interface {
-	Begin(context.Context) (pgx.Tx, error)
-}, looked []string, found []Difference) (fresh []Difference, err error) {
+func KeepDifferences(ctx context.Context, pool beginner, looked []string, found []Difference) (fresh []Difference, err error) {
 	var kinds, refs, orders, words []string
 	var ours, providers []int64
 	for _, d := range found {

@@ -16,7 +16,7 @@ import (
 
 const (
 	reconcileEvery = time.Minute
-	// reconcileWithin bounds a run, which ends before the next begins; that goes on from there.
+	// reconcileWithin bounds a run, so that it is over when the next one is due, which goes on from there.
 	reconcileWithin = 40 * time.Second
 	// unsettledFor is how long a payment may be under way before that is a difference.
 	unsettledFor = 2 * time.Minute

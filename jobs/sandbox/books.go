@@ -5,11 +5,12 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
 	"io"
 	"os"
 	"sync"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 const (
@@ -115,15 +116,15 @@ func (b *books) flush() {
 	b.gathering.bytes = make([]byte, 0, len(now.bytes))
 	now.err = b.broken
 	b.mu.Unlock()
-	before := now.err
-	if before == nil {
+	if now.err == nil {
 		now.err = b.bring(now)
 	}
 	b.mu.Lock()
 	switch {
 	case now.err == nil:
 		b.flushed = now.start + int64(len(now.bytes))
-	case before == nil:
+	case b.broken == nil:
+		now.err = fmt.Errorf("write the sandbox's books: %w", now.err)
 		b.broken = now.err
 		close(b.failed)
 	}
@@ -137,7 +138,7 @@ func (b *books) flush() {
 func (b *books) bring(now *batch) error {
 	end := now.start + int64(len(now.bytes))
 	if err := b.makeRoom(now.start, end); err != nil {
-		return fmt.Errorf("write the sandbox's books: %w", err)
+		return err
 	}
 	_, err := b.file.WriteAt(now.bytes, now.start)
 	if err == nil {
@@ -145,7 +146,7 @@ func (b *books) bring(now *batch) error {
 		err = syncData(b.file)
 	}
 	if err != nil {
-		return fmt.Errorf("write the sandbox's books: %w", errors.Join(err, b.file.Truncate(now.start)))
+		return errors.Join(err, b.file.Truncate(now.start))
 	}
 	return nil
 }

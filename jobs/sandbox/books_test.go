@@ -3,7 +3,6 @@ package sandbox_test
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -163,11 +162,8 @@ func TestTheLongestLine(t *testing.T) {
 	}
 	charge := visa + "&confirm=true&description=" + strings.Repeat("<", 1000) + metadata.String()
 	_, text := s.must("POST", "/v1/payment_intents", "k", charge, http.StatusOK)
-	var in struct{ ID string }
-	if err := json.Unmarshal([]byte(text), &in); err != nil {
-		t.Fatal(err)
-	}
-	s.must("POST", "/v1/refunds", "r", "amount=100&payment_intent="+in.ID+metadata.String(), http.StatusOK)
+	id := firstID(text)
+	s.must("POST", "/v1/refunds", "r", "amount=100&payment_intent="+id+metadata.String(), http.StatusOK)
 	for name, more := range map[string]string{
 		"description":          "&description=" + strings.Repeat("<", 1001),
 		"payment_method_types": "&payment_method_types[]=card&payment_method_types[]=" + strings.Repeat("<", 1000),
@@ -180,7 +176,7 @@ func TestTheLongestLine(t *testing.T) {
 		t.Fatal(err)
 	}
 	s, _ = open(t, dir, sandbox.Options{})
-	equal(t, "refunded", s.get(in.ID).LatestCharge.AmountRefunded, 100)
+	equal(t, "refunded", s.get(id).LatestCharge.AmountRefunded, 100)
 	equal(t, "lines", len(s.ledger()), 2)
 }
 
@@ -190,16 +186,13 @@ func TestNamesThatAreNoText(t *testing.T) {
 	dir := t.TempDir()
 	s, books := open(t, dir, sandbox.Options{})
 	_, text := s.must("POST", "/v1/payment_intents", "k", visa+"&metadata%5B%FE%5D=a&metadata%5B%FF%5D=b", http.StatusOK)
-	var in struct{ ID string }
-	if err := json.Unmarshal([]byte(text), &in); err != nil {
-		t.Fatal(err)
-	}
+	id := firstID(text)
 	if err := books.Close(); err != nil {
 		t.Fatal(err)
 	}
 	s, _ = open(t, dir, sandbox.Options{})
-	equal(t, "amount", s.get(in.ID).Amount, 575)
-	equal(t, "metadata", s.get(in.ID).Metadata["\uFFFD"], "b")
+	equal(t, "amount", s.get(id).Amount, 575)
+	equal(t, "metadata", s.get(id).Metadata["\uFFFD"], "b")
 }
 
 // fillDisk charges until the disk is full, which for this process are 200 KiB, then has room again and charges once more. It
@@ -217,7 +210,7 @@ func fillDisk(dir string) {
 	charge := func(key string) bool {
 		response, text, err := s.call(context.Background(), "POST", "/v1/payment_intents", key, visa+"&confirm=true")
 		if err == nil && response.StatusCode == http.StatusOK {
-			fmt.Println(strings.Split(text, `"`)[3])
+			fmt.Println(firstID(text))
 		}
 		return err == nil
 	}

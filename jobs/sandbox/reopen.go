@@ -28,7 +28,7 @@ const format = 1
 var errDamaged = errors.New("what stands there no crash leaves: restore the file, or move it away to begin anew")
 
 const (
-	// tornMax is more than a batch has: 8,192 calls of 700 bytes make 6 MB.
+	// tornMax is more than a batch of usual lines has: 8,192 calls of 700 bytes make 6 MB.
 	tornMax = 16 << 20
 	// sector is what a disk writes as a whole, or not.
 	sector = 512

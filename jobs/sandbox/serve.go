@@ -21,8 +21,8 @@ const (
 	writeTimeout = hangMax + stallFor + 10*time.Second
 )
 
-// Serve runs the sandbox in a directory as a server of its own until ctx ends or its books cannot be written; processes that share the directory
-// reach it as well.
+// Serve runs the sandbox in a directory as a server of its own until ctx ends or its books cannot be written; processes
+// that share the directory reach it as well.
 func Serve(ctx context.Context, dir, listen string, options Options) error {
 	var config net.ListenConfig
 	listener, err := config.Listen(ctx, "tcp", listen)
