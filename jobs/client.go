@@ -67,6 +67,9 @@ type Client struct {
 	channels map[string]Channel
 
 	orders *db.Orders // set before Start
+
+	stopping context.Context // ends with Stop, for jobs that mostly rest
+	stop     context.CancelFunc
 }
 
 // Migrate brings River's tables up to date. The caller holds the migration lock.
@@ -85,6 +88,7 @@ func Migrate(ctx context.Context, pool *pgxpool.Pool) error {
 // inserted in the transaction of what caused it, and one that was done may be done again, so a relaxed pool will do.
 func New(pool, queue *pgxpool.Pool, config Config) (*Client, error) {
 	c := &Client{config: config, pool: pool, provider: config.Provider, channels: logChannels(config.Log)}
+	c.stopping, c.stop = context.WithCancel(context.Background())
 	workers := river.NewWorkers()
 	river.AddWorker(workers, &chargeWorker{client: c})
 	river.AddWorker(workers, &settleWorker{client: c})
@@ -134,7 +138,10 @@ func (c *Client) Start(ctx context.Context, orders *db.Orders) error {
 }
 
 // Stop waits for running jobs, at most softStop and a little; what does not end is taken up again later.
-func (c *Client) Stop(ctx context.Context) error { return c.river.Stop(ctx) }
+func (c *Client) Stop(ctx context.Context) error {
+	c.stop()
+	return c.river.Stop(ctx)
+}
 
 // Outbox is how the write path puts jobs into its transactions.
 func (c *Client) Outbox() db.Outbox {

@@ -299,7 +299,7 @@ func (p *Provider) RefundsOf(ctx context.Context, intent string) (all []*Refund,
 }
 
 // list reads a list of the provider's to its end, over as many pages as it has, and mostly rests in between: who compares
-// books has time, and in a rush others have not.
+// books has time, and in a rush others have not. The refunds of one charge seldom fill a page.
 func (p *Provider) list(ctx context.Context, tried, path string, filter url.Values, limit int, each func(*answer)) error {
 	filter.Set("limit", strconv.Itoa(listPage))
 	for read := 0; ; {

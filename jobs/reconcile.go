@@ -62,8 +62,16 @@ func (w *reconcileWorker) Timeout(*river.Job[reconcileArgs]) time.Duration {
 	return reconcileWithin + keepWithin
 }
 
+// Work never fails: what it did not get to is the next run's, which a second attempt would only stand beside.
 func (w *reconcileWorker) Work(ctx context.Context, _ *river.Job[reconcileArgs]) error {
-	return w.client.Reconcile(ctx, time.Now().Add(-unsettledFor))
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(w.client.stopping, cancel)()
+	if err := w.client.Reconcile(ctx, time.Now().Add(-unsettledFor)); err != nil && ctx.Err() == nil {
+		w.client.config.Log.LogAttrs(ctx, slog.LevelWarn, "the provider's books could not be compared with ours to the end; the next run goes on",
+			slog.Any("error", err))
+	}
+	return nil
 }
 
 // Reconcile compares the provider's books with ours, from where that ended last until a moment, or as far as it gets
@@ -78,8 +86,8 @@ func (c *Client) Reconcile(ctx context.Context, until time.Time) error {
 	return errors.Join(err, c.lookOn(ctx, until))
 }
 
-// lookOn compares what came since the last time. It begins with a short window, so that every run gets on, however slow
-// the provider's lists and however much there is.
+// lookOn compares what came since the last time. It begins with a short window, and takes no longer one than there is time
+// for, so that every run gets on, however slow the provider's lists and however much there is.
 func (c *Client) lookOn(ctx context.Context, until time.Time) error {
 	last, err := db.LastReconciliation(ctx, c.pool)
 	if err != nil {
@@ -95,6 +103,7 @@ func (c *Client) lookOn(ctx context.Context, until time.Time) error {
 		if end.After(until) {
 			end = until
 		}
+		started := time.Now()
 		charges, err := c.reconcileWindow(ctx, from.Add(-overlap), end)
 		switch {
 		case errors.Is(err, errTooMany) && span > windowShortest:
@@ -107,9 +116,19 @@ func (c *Client) lookOn(ctx context.Context, until time.Time) error {
 		case charges < windowUsual/4:
 			span = min(4*span, windowLongest)
 		}
+		span = min(span, longestIn(ctx, end.Sub(from), time.Since(started)))
 		from = end
 	}
 	return nil
+}
+
+// longestIn is how long a window may be to be read before a context ends, if one of a span took that long.
+func longestIn(ctx context.Context, span, took time.Duration) time.Duration {
+	ends, ok := ctx.Deadline()
+	if !ok {
+		return windowLongest
+	}
+	return max(windowShortest, time.Duration(float64(span)*float64(time.Until(ends))/float64(took)))
 }
 
 // lookAgain examines the charges that stand still, whose time may have been compared before the money was taken, and the

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"sync"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -24,18 +26,22 @@ const (
 	// As many zeros stand ready for the lines to come as there are lines already, within these bounds.
 	roomLeast = 64 << 10
 	roomMost  = 4 << 20
+	// tryAgainAfter is how long a disk that refused something is left alone.
+	tryAgainAfter = time.Second
 )
 
 var errNoLine = errors.New("no line stands there")
 
 // books are an append-only file of JSON lines, the only truth, followed by zeros while they are open. Lines appended at the
-// same time share an fsync.
+// same time share an fsync: they are a batch, which an empty line ends. So whatever stands behind an empty line says that
+// all before it had come to disk.
 type books struct {
 	file     *os.File
-	zerosEnd int64 // how long the file is: lines, then zeros; only flush uses it
+	log      *slog.Logger
+	zerosEnd int64 // how long the file is: lines, then zeros; only write uses it
 	kick     chan struct{}
 	stopped  chan struct{}
-	failed   chan struct{} // closed when broken is set
+	mended   chan struct{} // closed when the disk takes what it refused when the books broke
 
 	mu        sync.Mutex
 	end       int64 // where the next line will stand
@@ -63,9 +69,9 @@ func (b *batch) wait() error {
 	return b.err
 }
 
-func newBooks(file *os.File, end int64) *books {
-	b := &books{file: file, zerosEnd: end, end: end, flushed: end, gathering: newBatch(end)}
-	b.kick, b.stopped, b.failed = make(chan struct{}, 1), make(chan struct{}), make(chan struct{})
+func newBooks(file *os.File, end int64, log *slog.Logger) *books {
+	b := &books{file: file, log: log, zerosEnd: end, end: end, flushed: end, gathering: newBatch(end)}
+	b.kick, b.stopped, b.mended = make(chan struct{}, 1), make(chan struct{}), make(chan struct{})
 	return b
 }
 
@@ -99,10 +105,25 @@ func (b *books) mark(at int64) {
 
 func (b *books) write() {
 	defer close(b.stopped)
-	for range b.kick {
-		b.flush()
+	again := time.NewTicker(tryAgainAfter)
+	defer again.Stop()
+	for open := true; open; {
+		select {
+		case _, open = <-b.kick:
+			b.flush()
+		case <-again.C:
+			if b.why() != nil && b.probe() == nil {
+				again.Stop()
+				close(b.mended)
+			}
+		}
 	}
-	b.flush()
+}
+
+// probe says whether the disk takes lines again.
+func (b *books) probe() error {
+	_, err := b.file.WriteAt(zeros[:], b.flushed)
+	return errors.Join(err, b.file.Sync(), b.file.Truncate(b.flushed))
 }
 
 func (b *books) flush() {
@@ -112,6 +133,8 @@ func (b *books) flush() {
 		b.mu.Unlock()
 		return
 	}
+	now.bytes = append(now.bytes, '\n')
+	b.end++
 	b.writing, b.gathering = now, newBatch(b.end)
 	b.gathering.bytes = make([]byte, 0, len(now.bytes))
 	now.err = b.broken
@@ -126,7 +149,7 @@ func (b *books) flush() {
 	case b.broken == nil:
 		now.err = fmt.Errorf("write the sandbox's books: %w", now.err)
 		b.broken = now.err
-		close(b.failed)
+		b.log.Error("the sandbox takes nothing more until its books can be written and are opened again", slog.Any("error", now.err))
 	}
 	b.writing, now.bytes = nil, nil // lines that are remembered keep their batch
 	b.mu.Unlock()
@@ -253,5 +276,11 @@ func (b *books) close() error {
 	b.mu.Unlock()
 	close(b.kick)
 	<-b.stopped
-	return errors.Join(b.file.Truncate(b.flushed), b.file.Close())
+	err := b.broken
+	if err == nil { // an empty batch: the last lines had come to disk, too
+		if err = b.bring(&batch{start: b.end, bytes: []byte("\n")}); err == nil {
+			b.flushed++
+		}
+	}
+	return errors.Join(err, b.file.Truncate(b.flushed), b.file.Close())
 }

@@ -2,19 +2,14 @@ package sandbox_test
 
 import (
 	"bytes"
-	"context"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/stripe/stripe-go/v85"
 
@@ -25,8 +20,6 @@ const (
 	half   = `{"n":[7,99,0,0,0,2,575`
 	whole  = `{"n":[7,0,0,0,0,2,575,0,0,0,0,0,0,0,0,0]}` + "\n"
 	sector = 512
-	// diskRoom is what the disk of fillDisk takes.
-	diskRoom = 200 << 10
 )
 
 var room = strings.Repeat("\x00", 3<<20)
@@ -73,8 +66,15 @@ func survives(t *testing.T, left func(end int) string) {
 	torn := left(len(text))
 	writeBooks(t, dir, string(text)+torn)
 	s, books = open(t, dir, sandbox.Options{})
-	kept, _ := os.ReadFile(filepath.Join(dir, fmt.Sprintf("books.jsonl.torn-%d", len(text)))) // none of zeros
-	equal(t, "kept", string(kept), strings.TrimRight(torn, "\x00"))
+	kept := ""
+	for _, path := range tornParts(t, dir) { // none of zeros
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		kept += string(text)
+	}
+	equal(t, "kept", kept, strings.TrimRight(torn, "\x00"))
 	equal(t, "paid", s.get(paid.ID).AmountReceived, 575)
 	equal(t, "refunded", s.get(paid.ID).LatestCharge.AmountRefunded, 100)
 	equal(t, "declined", s.get(declined.ID).Status, stripe.PaymentIntentStatusRequiresPaymentMethod)
@@ -94,6 +94,15 @@ func survives(t *testing.T, left func(end int) string) {
 	s, _ = open(t, dir, sandbox.Options{})
 	equal(t, "next", s.get(next.ID).AmountReceived, 1)
 	equal(t, "captures in the end", s.count("captured"), 2)
+}
+
+func tornParts(t *testing.T, dir string) []string {
+	t.Helper()
+	parts, err := filepath.Glob(filepath.Join(dir, "books.jsonl.torn-*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return parts
 }
 
 func readBooks(t *testing.T, dir string) []byte {
@@ -117,7 +126,7 @@ func TestDamageIsNotCutOff(t *testing.T) {
 	t.Parallel()
 	for what, damage := range map[string]func(text []byte) []byte{
 		"another name":      func(text []byte) []byte { return bytes.Replace(text, []byte(`{"n":[2`), []byte(`{"?":[2`), 1) },
-		"a missing line":    func(text []byte) []byte { return slices.Concat(lines(text)[0], lines(text)[2]) },
+		"a missing line":    func(text []byte) []byte { return slices.Concat(lines(text)[0], lines(text)[4]) },
 		"a byte of zero":    func(text []byte) []byte { text[len(text)/2] = 0; return text },
 		"a line of zero":    func(text []byte) []byte { clear(lines(text)[2]); return append(text, whole...) },
 		"no beginning":      func(text []byte) []byte { clear(text[:sector]); return text },
@@ -126,7 +135,10 @@ func TestDamageIsNotCutOff(t *testing.T) {
 		"an unknown refund": func(text []byte) []byte { return append(text, `{"n":[3,0,0,0,0,0,575,0,0,9,0,0]}`+"\n"...) },
 		"an unknown status": func(text []byte) []byte { return append(text, `{"n":[3,0,0,0,0,0,575,0,99,-1,0,0]}`+"\n"...) },
 		"many missing sectors": func(text []byte) []byte {
-			return fmt.Appendf(text, "%s%s%s", toSector(len(text), "\x00"), strings.Repeat("\x00", 16<<20), whole)
+			return fmt.Appendf(text, "%s%s%s", toSector(len(text), "\x00"), strings.Repeat("\x00", 256<<20), whole)
+		},
+		"a hole within a sector": func(text []byte) []byte {
+			return fmt.Appendf(text, "%s%s%s", half, toSector(len(text)+len(half), "\x00"), whole)
 		},
 	} {
 		t.Run(what, func(t *testing.T) {
@@ -146,6 +158,57 @@ func TestDamageIsNotCutOff(t *testing.T) {
 				t.Fatal("damaged books were changed")
 			}
 		})
+	}
+}
+
+// TestAMissingSectorIsDamage takes sectors from closed books, which all had come to disk.
+func TestAMissingSectorIsDamage(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s, books := open(t, dir, sandbox.Options{})
+	for n := range 10 {
+		s.charge(575, "tok_visa", strconv.Itoa(n))
+	}
+	if err := books.Close(); err != nil {
+		t.Fatal(err)
+	}
+	text := readBooks(t, dir)
+	if len(text) < 10*sector {
+		t.Fatalf("the books have %d bytes only", len(text))
+	}
+	for at := 0; at+sector < len(text); at += sector {
+		damaged := bytes.Clone(text)
+		clear(damaged[at : at+sector])
+		writeBooks(t, dir, string(damaged))
+		if _, err := sandbox.Open(dir, sandbox.Options{}); err == nil {
+			t.Fatalf("books without the sector at %d of %d were opened", at, len(text))
+		}
+		if !bytes.Equal(readBooks(t, dir), damaged) {
+			t.Fatalf("books without the sector at %d were changed", at)
+		}
+	}
+	writeBooks(t, dir, string(text))
+	s, _ = open(t, dir, sandbox.Options{})
+	equal(t, "captures", s.count("captured"), 10)
+}
+
+// TestMissingEndsAreMadeUp opens books whose last batch had come to disk without its end, with lines of before that had ends.
+func TestMissingEndsAreMadeUp(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s, books := open(t, dir, sandbox.Options{})
+	s.charge(575, "tok_visa", "a")
+	if err := books.Close(); err != nil {
+		t.Fatal(err)
+	}
+	writeBooks(t, dir, strings.TrimRight(string(readBooks(t, dir)), "\n")+"\n"+room)
+	s, books = open(t, dir, sandbox.Options{})
+	equal(t, "captures", s.count("captured"), 1)
+	if err := books.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if text := string(readBooks(t, dir)); !strings.HasSuffix(text, "}\n\n\n") || strings.HasSuffix(text, "}\n\n\n\n") {
+		t.Fatalf("closed books end with %q", text[len(text)-10:])
 	}
 }
 
@@ -193,70 +256,6 @@ func TestNamesThatAreNoText(t *testing.T) {
 	s, _ = open(t, dir, sandbox.Options{})
 	equal(t, "amount", s.get(id).Amount, 575)
 	equal(t, "metadata", s.get(id).Metadata["\uFFFD"], "b")
-}
-
-// fillDisk charges until the disk is full, which for this process are 200 KiB, then has room again and charges once more. It
-// says which charges were answered.
-func fillDisk(dir string) {
-	signal.Ignore(syscall.SIGXFSZ)
-	var limit syscall.Rlimit
-	check(syscall.Getrlimit(syscall.RLIMIT_FSIZE, &limit))
-	full := limit
-	full.Cur = diskRoom
-	check(syscall.Setrlimit(syscall.RLIMIT_FSIZE, &full))
-	through, closer, err := sandbox.Share(dir, nil)
-	check(err)
-	s := newShop(new(testing.T), "http://sandbox", through)
-	charge := func(key string) bool {
-		response, text, err := s.call(context.Background(), "POST", "/v1/payment_intents", key, visa+"&confirm=true")
-		if err == nil && response.StatusCode == http.StatusOK {
-			fmt.Println(firstID(text))
-		}
-		return err == nil
-	}
-	for n := 0; charge(strconv.Itoa(n)); n++ {
-	}
-	books, err := os.Stat(filepath.Join(dir, "books.jsonl"))
-	check(err)
-	fmt.Println("full", books.Size())
-	check(syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit))
-	for deadline := time.Now().Add(10 * time.Second); !charge("again") && time.Now().Before(deadline); {
-		time.Sleep(10 * time.Millisecond)
-	}
-	check(closer.Close())
-	os.Exit(0)
-}
-
-func check(err error) {
-	if err != nil {
-		fmt.Println(err)
-		os.Exit(1)
-	}
-}
-
-func TestAFullDisk(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	other, out := child(t, "fill", dir)
-	said, err := io.ReadAll(out)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := other.Wait(); err != nil {
-		t.Fatalf("%v: %s", err, said)
-	}
-	before, after, _ := strings.Cut(string(said), "full ")
-	size, after, _ := strings.Cut(after, "\n")
-	if n, err := strconv.Atoi(size); err != nil || n < diskRoom-sector || n > diskRoom {
-		t.Fatalf("a full disk has %q bytes of books, wanted nearly %d: %v", size, diskRoom, err)
-	}
-	equal(t, "charges with room again", strings.Count(after, "pi_"), 1)
-	s, _ := open(t, dir, sandbox.Options{})
-	captured := ""
-	for _, e := range s.ledger() {
-		captured += e.Intent + "\n"
-	}
-	equal(t, "captured", captured, before+after)
 }
 
 // TestMoreRoomIsMade goes through several steps of zeros, none of which closed books have.

@@ -23,15 +23,19 @@ const (
 	slow      = 300 * time.Millisecond
 )
 
-// TestMain also is the other processes: one that holds shared books, one that charges, one whose disk is full.
+// TestMain also is the other processes: one that holds shared books, one that charges, three whose disks are full.
 func TestMain(m *testing.M) {
 	switch dir := os.Getenv("SANDBOX_DIR"); os.Getenv("SANDBOX_ROLE") {
 	case "hold":
 		holdBooks(dir)
 	case "charge":
 		chargeOn(dir)
-	case "fill":
-		fillDisk(dir)
+	case "fill shared":
+		fillShared(dir, false)
+	case "fill abandoned":
+		fillShared(dir, true)
+	case "fill served":
+		fillServed(dir)
 	}
 	os.Exit(m.Run())
 }

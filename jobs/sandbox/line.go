@@ -17,10 +17,16 @@ const (
 	nAmount
 	nRefunded
 	nStatus
-	nRefund // -1: the line is of no refund
+	nRefund // or noRefund, or unchanged
 	nRefundAmount
 	nRefundStatus
 	nNumbers
+)
+
+// What a line says that is of no refund: unchanged is a refusal, behind which the line before says more of the intent.
+const (
+	noRefund  = -1
+	unchanged = -2
 )
 
 // What a line of the books and of the ledger says happened.
@@ -93,7 +99,7 @@ type intent struct {
 	created    int64
 	amount     int64
 	refunded   int64
-	at         int64 // its last line
+	at         int64 // the line of its last change
 	lastRefund uint32
 	status     uint8
 }
@@ -138,8 +144,11 @@ func (s *Sandbox) record(l *line) error {
 	l.N[nSeq], l.N[nAt] = s.seq+1, max(s.lastAt, time.Now().UnixMicro())
 	s.date(l)
 	l.N[nIntent], l.N[nAmount], l.N[nRefunded] = int64(l.Intent.Index), l.Intent.Amount, l.Intent.Refunded
-	l.N[nStatus], l.N[nRefund] = statusNumber(l.Intent.Status), -1
-	if l.Refund != nil {
+	l.N[nStatus], l.N[nRefund] = statusNumber(l.Intent.Status), noRefund
+	switch {
+	case l.Kind == refused:
+		l.N[nRefund] = unchanged
+	case l.Refund != nil:
 		l.N[nRefund], l.N[nRefundAmount], l.N[nRefundStatus] = int64(l.Refund.Index), l.Refund.Amount, statusNumber(l.Refund.Status)
 	}
 	text, err := json.Marshal(l)
@@ -155,7 +164,9 @@ func (s *Sandbox) record(l *line) error {
 	}
 	l.batch = batch
 	s.apply(&l.N, at)
-	s.recent[l.Intent.Index%recentMax] = l
+	if l.Kind != refused {
+		s.recent[l.Intent.Index%recentMax] = l
+	}
 	return nil
 }
 
@@ -176,10 +187,12 @@ func (s *Sandbox) apply(n *[nNumbers]int64, at int64) {
 	if index == s.intents.len() {
 		s.intents.add(intent{created: n[nAt], amount: n[nAmount]})
 	}
-	in := s.intents.get(index)
-	in.at, in.refunded, in.status = at, n[nRefunded], uint8(n[nStatus])
-	if n[nRefund] >= 0 {
-		s.applyRefund(n, at, in)
+	if n[nRefund] != unchanged {
+		in := s.intents.get(index)
+		in.at, in.refunded, in.status = at, n[nRefunded], uint8(n[nStatus])
+		if n[nRefund] != noRefund {
+			s.applyRefund(n, at, in)
+		}
 	}
 	if n[nKept] == 1 {
 		s.keys.keep(uint64(n[nKey]), at, n[nAt])
@@ -196,7 +209,7 @@ func (s *Sandbox) applyRefund(n *[nNumbers]int64, at int64, in *intent) {
 	re.at, re.status = at, uint8(n[nRefundStatus])
 }
 
-// lastLine is the newest line of an intent; s.mu is held.
+// lastLine is the last change of an intent; s.mu is held.
 func (s *Sandbox) lastLine(index int) (*line, error) {
 	if l := s.recent[index%recentMax]; l != nil && l.Intent.Index == index {
 		return l, nil

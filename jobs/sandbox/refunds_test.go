@@ -94,6 +94,8 @@ func TestASlowCardIsDecidedAfterARestart(t *testing.T) {
 		broken <- err
 	}()
 	eventually(t, "processing", func() bool { return s.get(in.ID).Status == stripe.PaymentIntentStatusProcessing })
+	_, err := s.confirm(t.Context(), in.ID, "another")
+	refusal(t, err, http.StatusBadRequest, "payment_intent_unexpected_state")
 	if err := books.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -102,11 +104,14 @@ func TestASlowCardIsDecidedAfterARestart(t *testing.T) {
 	}
 	s, _ = open(t, dir, sandbox.Options{})
 	eventually(t, "succeeded", func() bool { return s.get(in.ID).Status == stripe.PaymentIntentStatusSucceeded })
-	in, err := s.confirm(t.Context(), in.ID, "a-confirm")
+	in, err = s.confirm(t.Context(), in.ID, "a-confirm")
 	if err != nil {
 		t.Fatal(err)
 	}
 	equal(t, "replayed", in.Status, stripe.PaymentIntentStatusSucceeded)
+	_, err = s.confirm(t.Context(), in.ID, "another")
+	refusal(t, err, http.StatusBadRequest, "payment_intent_unexpected_state")
+	equal(t, "refusals", s.count("refused"), 1)
 	equal(t, "captures", s.count("captured"), 1)
 }
 

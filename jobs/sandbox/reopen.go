@@ -13,6 +13,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 )
 
@@ -28,8 +29,8 @@ const format = 1
 var errDamaged = errors.New("what stands there no crash leaves: restore the file, or move it away to begin anew")
 
 const (
-	// tornMax is more than a batch of usual lines has: 8,192 calls of 700 bytes make 6 MB.
-	tornMax = 16 << 20
+	// tornMax is more than a batch has: 8,192 calls of 700 bytes make 6 MB, and 200 MB with all the metadata a charge can have.
+	tornMax = 256 << 20
 	// sector is what a disk writes as a whole, or not.
 	sector = 512
 )
@@ -40,18 +41,21 @@ func (s *Sandbox) reopen(path string) error {
 	if err != nil {
 		return err
 	}
-	end, err := s.readBack(file)
+	end, ended, err := s.readBack(file)
 	if err == nil {
 		err = s.cutTorn(file, end)
 	}
-	if err == nil && end == 0 {
+	switch {
+	case err == nil && end == 0:
 		end, err = s.startBooks(file)
+	case err == nil && !ended:
+		end, err = endBatch(file, end)
 	}
 	if err != nil {
 		return errors.Join(err, file.Close())
 	}
 	lines, marks := s.books.lines, s.books.marks
-	s.books = newBooks(file, end)
+	s.books = newBooks(file, end, s.log)
 	s.books.lines, s.books.marks = lines, marks
 	go s.books.write()
 	return nil
@@ -65,7 +69,7 @@ func (s *Sandbox) startBooks(file *os.File) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	n, err := file.WriteAt(append(text, '\n'), 0)
+	n, err := file.WriteAt(append(text, "\n\n"...), 0)
 	if err != nil {
 		return 0, err
 	}
@@ -76,26 +80,35 @@ func (s *Sandbox) startBooks(file *os.File) (int64, error) {
 	return int64(n), errors.Join(file.Sync(), dir.Sync(), dir.Close())
 }
 
-// readBack brings memory up to the books, and says where their last line ends.
-func (s *Sandbox) readBack(file *os.File) (end int64, err error) {
+// endBatch says that the lines up to a place are on disk, which they are, before other lines come behind them.
+func endBatch(file *os.File, at int64) (end int64, err error) {
+	n, err := file.WriteAt([]byte("\n"), at)
+	return at + int64(n), errors.Join(err, file.Sync())
+}
+
+// readBack brings memory up to the books, and says where their last line ends and whether it ends a batch.
+func (s *Sandbox) readBack(file *os.File) (end int64, ended bool, err error) {
 	s.books = &books{}
 	lines := bufio.NewReaderSize(file, lineMax)
 	for {
 		text, err := lines.ReadSlice('\n')
 		if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, bufio.ErrBufferFull) {
-			return 0, err
+			return 0, false, err
 		}
 		if err != nil || !s.readLine(text[:len(text)-1], end) {
-			return end, nil
+			return end, ended, nil
 		}
-		end += int64(len(text))
+		end, ended = end+int64(len(text)), len(text) == 1
 	}
 }
 
 // readLine takes up the line at a place, if it is the one that comes next.
 func (s *Sandbox) readLine(text []byte, at int64) bool {
-	if at == 0 {
+	switch {
+	case at == 0:
 		return s.readHeading(text)
+	case len(text) == 0: // the end of a batch
+		return true
 	}
 	n, ok := frontNumbers(text)
 	if !ok || !s.follows(n) || text[len(text)-1] != '}' || bytes.IndexByte(text, 0) >= 0 {
@@ -108,12 +121,12 @@ func (s *Sandbox) readLine(text []byte, at int64) bool {
 
 func (s *Sandbox) follows(n *[nNumbers]int64) bool {
 	within := func(at int, least, most int) bool { return n[at] >= int64(least) && n[at] <= int64(most) }
-	return n[nSeq] == s.seq+1 && within(nIntent, 0, s.intents.len()) && within(nRefund, -1, s.refunds.len()) &&
+	return n[nSeq] == s.seq+1 && within(nIntent, 0, s.intents.len()) && within(nRefund, unchanged, s.refunds.len()) &&
 		within(nStatus, 0, len(statuses)-1) && within(nRefundStatus, 0, len(statuses)-1)
 }
 
 // cutTorn cuts off what a crash left behind the last line: zeros, and of the batch that was being written those sectors
-// that came to disk. Nobody had an answer to it.
+// that came to disk, to which nobody had an answer. The latter are kept beside the books if there is room.
 func (s *Sandbox) cutTorn(file *os.File, end int64) error {
 	torn, err := behind(file, end)
 	if err != nil {
@@ -123,19 +136,34 @@ func (s *Sandbox) cutTorn(file *os.File, end int64) error {
 		if end == 0 || !tornByCrash(torn, end) {
 			return fmt.Errorf("at byte %d: %w", end, errDamaged)
 		}
-		kept := fmt.Sprintf("%s.torn-%d", file.Name(), end)
-		if err := os.WriteFile(kept, torn, 0o600); err != nil {
+		kept, err := keepTorn(file.Name(), end, torn)
+		if err != nil && !errors.Is(err, syscall.ENOSPC) {
 			return err
 		}
 		s.log.Warn("the sandbox's books ended in lines that a crash tore, nobody had an answer to them; they are cut off",
-			slog.String("file", file.Name()), slog.Int64("at", end), slog.Int("bytes", len(torn)), slog.String("kept", kept))
+			slog.String("file", file.Name()), slog.Int64("at", end), slog.Int("bytes", len(torn)), slog.String("kept", kept), slog.Any("error", err))
 	}
 	return errors.Join(file.Truncate(end), file.Sync())
 }
 
-// tornByCrash says whether the line at a place has no end, or a hole of sectors that were not written: the first may have
-// held the end of the line before.
+func keepTorn(books string, at int64, torn []byte) (path string, err error) {
+	file, err := os.CreateTemp(filepath.Dir(books), fmt.Sprintf("%s.torn-%d-*", filepath.Base(books), at))
+	if err != nil {
+		return "", err
+	}
+	_, err = file.Write(torn)
+	if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
+		return "", errors.Join(err, os.Remove(file.Name()))
+	}
+	return file.Name(), nil
+}
+
+// tornByCrash says whether the line at a place is of the last batch and has no end, or a hole of sectors that were not
+// written: the first may have held the end of the line before.
 func tornByCrash(text []byte, at int64) bool {
+	if ends := bytes.Index(text, []byte("\n\n")); ends >= 0 && ends+2 < len(text) {
+		return false
+	}
 	hole := bytes.IndexByte(text, 0)
 	if line := bytes.IndexByte(text, '\n'); hole < 0 || (line >= 0 && line < hole) {
 		return line < 0

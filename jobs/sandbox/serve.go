@@ -21,8 +21,8 @@ const (
 	writeTimeout = hangMax + stallFor + 10*time.Second
 )
 
-// Serve runs the sandbox in a directory as a server of its own until ctx ends or its books cannot be written; processes
-// that share the directory reach it as well.
+// Serve runs the sandbox in a directory as a server of its own until ctx ends, or its books could not be written and can be
+// again; processes that share the directory reach it as well.
 func Serve(ctx context.Context, dir, listen string, options Options) error {
 	var config net.ListenConfig
 	listener, err := config.Listen(ctx, "tcp", listen)
@@ -62,7 +62,7 @@ func serveUntil(ctx context.Context, server *http.Server, shared *holder, listen
 	select {
 	case err = <-failed:
 		return errors.Join(fmt.Errorf("serve the sandbox: %w", err), shared.close())
-	case <-shared.sandbox.books.failed:
+	case <-shared.sandbox.books.mended:
 		err = shared.sandbox.books.why() // whoever starts this process again opens them again
 	case <-ctx.Done():
 	}

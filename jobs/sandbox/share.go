@@ -26,7 +26,7 @@ const (
 	// socketMax is how long the path of a unix socket may be: 107 bytes on Linux, 103 on macOS.
 	socketMax = 103
 	// farewell is how long requests under way have when the holder closes.
-	farewell = 2 * time.Second
+	farewell = takeOverFor / 2
 )
 
 // errNobody says that nobody answers at the socket: no request has left.
@@ -90,7 +90,9 @@ type share struct {
 	held   *holder       // nil while another process holds the books
 	taking chan struct{} // closed when the try under way is over
 	failed error         // of the last try
+	tried  time.Time     // when that was over
 	closed bool
+	others sync.WaitGroup // who open books or give them up
 }
 
 // holder has the books open, and serves them.
@@ -172,9 +174,14 @@ func (s *share) refusal(why error) error {
 // waitTakeOver waits for one try to open the books, and for a moment if another process was quicker.
 func (s *share) waitTakeOver(ctx context.Context, patience time.Time) error {
 	s.mu.Lock()
+	if s.taking == nil && (s.closed || cannotOpen(s.failed) && time.Since(s.tried) < tryAgainAfter) {
+		defer s.mu.Unlock()
+		return s.refusal(s.failed)
+	}
 	if s.taking == nil {
-		s.taking = make(chan struct{})
-		go s.try(s.taking)
+		taking := make(chan struct{})
+		s.taking = taking
+		s.others.Go(func() { s.try(taking) })
 	}
 	taking := s.taking
 	s.mu.Unlock()
@@ -189,11 +196,14 @@ func (s *share) waitTakeOver(ctx context.Context, patience time.Time) error {
 	s.mu.Lock()
 	err := s.failed
 	s.mu.Unlock()
-	if (err != nil && !errors.Is(err, ErrInUse)) || !time.Now().Before(patience) {
+	if cannotOpen(err) || !time.Now().Before(patience) {
 		return s.refusal(err)
 	}
 	return nil
 }
+
+// cannotOpen says whether books could not be opened for another reason than that somebody else has them open.
+func cannotOpen(err error) bool { return err != nil && !errors.Is(err, ErrInUse) }
 
 func (s *share) try(done chan struct{}) {
 	err := s.takeOver()
@@ -201,7 +211,7 @@ func (s *share) try(done chan struct{}) {
 		time.Sleep(takeOverTry) // whoever has the lock opens the books now
 	}
 	s.mu.Lock()
-	s.failed, s.taking = err, nil
+	s.failed, s.tried, s.taking = err, time.Now(), nil
 	s.mu.Unlock()
 	close(done)
 }
@@ -222,16 +232,16 @@ func (s *share) takeOver() error {
 		return errors.Join(errClosed, held.close())
 	}
 	s.held = held
-	go s.dropBroken(held)
+	s.others.Go(func() { s.dropBroken(held) })
 	return nil
 }
 
-// dropBroken gives books up that could not be written, so that the next request opens them again.
+// dropBroken gives books up that could not be written and can be again: the next request opens them.
 func (s *share) dropBroken(held *holder) {
 	select {
 	case <-held.sandbox.closing:
 		return
-	case <-held.sandbox.books.failed:
+	case <-held.sandbox.books.mended:
 	}
 	s.mu.Lock()
 	ours := s.held == held
@@ -242,7 +252,7 @@ func (s *share) dropBroken(held *holder) {
 	if !ours {
 		return
 	}
-	held.sandbox.log.Error("the sandbox's books could not be written; they are opened again", slog.Any("error", held.sandbox.books.why()))
+	held.sandbox.log.Warn("the sandbox's books can be written again; they are opened anew")
 	if err := held.close(); err != nil {
 		held.sandbox.log.Error("the sandbox's books did not close well", slog.Any("error", err))
 	}
@@ -255,10 +265,12 @@ func (s *share) Close() error {
 	s.held, s.closed = nil, true
 	s.mu.Unlock()
 	s.toHolder.CloseIdleConnections()
-	if held == nil {
-		return nil
+	var err error
+	if held != nil {
+		err = held.close()
 	}
-	return held.close()
+	s.others.Wait()
+	return err
 }
 
 // close lets requests under way end, then gives the lock back: the socket is gone before that, so it is never the
