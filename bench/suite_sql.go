@@ -78,7 +78,7 @@ from unnest(:stores::int4[], :ids::uuid[]) as k (store_id, order_id)
 cross join lateral (select 'pi_bench_' || k.order_id as intent) as v
 join orders o on o.store_id = k.store_id and o.id = k.order_id
 where p.store_id = k.store_id and p.order_id = k.order_id and p.attempt = 1
-  and p.status in ('pending', 'unknown') and p.provider_ref is null and o.status = 'payment_pending' and o.attempt = 1
+  and (p.status || '') in ('pending', 'unknown') and p.provider_ref is null and o.status = 'payment_pending' and o.attempt = 1
 returning p.store_id, p.order_id;
 `
 
