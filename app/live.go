@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"runtime/debug"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -111,13 +113,26 @@ func orderMessage(o *db.Order) []byte {
 	return append(message, '}')
 }
 
-// follower keeps one client up to date, in a goroutine of its own that outlives the request.
+// follower keeps one client up to date. It outlives the request, and has no goroutine while there is nothing to say, for its
+// stack would be the most that a stream costs: what happens starts one, unless one is at work.
 type follower struct {
 	api       *API
 	watcher   *db.Watcher
 	principal *principal
 	requestID string
 	following bool
+
+	stream stream
+	first  []*db.Order
+	show   func(*db.Order) (bool, error)
+	timer  *time.Timer
+	ticks  int
+	ticked atomic.Bool
+	gone   atomic.Bool
+
+	mu       sync.Mutex
+	working  bool // for ever once the stream is over
+	happened bool // something, meanwhile
 }
 
 func (a *API) newFollower(c echo.Context, watcher *db.Watcher) *follower {
@@ -141,63 +156,105 @@ func (f *follower) end() {
 // follow shows the first orders and then what the watcher gets, until show says that the stream is over. A client
 // that went away, a credential that was revoked and a process that stops end it too; none of that is an error.
 func (f *follower) follow(stream stream, first []*db.Order, show func(*db.Order) (bool, error)) {
-	f.following = true
-	go func() {
-		defer f.end()
-		defer func() {
-			if p := recover(); p != nil {
-				f.api.log.Error("a live stream panicked", "request_id", f.requestID, "panic", fmt.Sprint(p), "trace", string(debug.Stack()))
-				stream.close(true)
-			}
-		}()
-		if f.show(first, show) {
-			stream.close(false)
-			return
-		}
-		f.run(stream, show)
-	}()
+	f.stream, f.first, f.show = stream, first, show
+	f.following, f.working = true, true
+	tick, _ := f.pace()
+	f.timer = time.AfterFunc(tick, func() {
+		f.ticked.Store(true)
+		f.wake()
+	})
+	stream.onGone(func() {
+		f.gone.Store(true)
+		f.wake()
+	})
+	f.watcher.Notify(f.wake)
+	go f.work()
 }
 
-// show tells whether the stream is over.
-func (f *follower) show(orders []*db.Order, show func(*db.Order) (bool, error)) bool {
+// pace is how often it asks whether the credential still holds, and at how many of these times a heartbeat is due.
+func (f *follower) pace() (tick time.Duration, beats int) {
+	if f.principal.who == byCustomer { // an order's token is never revoked
+		return heartbeatEvery, 1
+	}
+	return credentialEvery, int(heartbeatEvery / credentialEvery)
+}
+
+func (f *follower) wake() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.working {
+		f.happened = true
+		return
+	}
+	f.working = true
+	go f.work()
+}
+
+// work goes on until there is nothing to do, or nothing to be done any more.
+func (f *follower) work() {
+	over := true // also after a panic
+	defer func() {
+		if p := recover(); p != nil {
+			f.api.log.Error("a live stream panicked", "request_id", f.requestID, "panic", fmt.Sprint(p), "trace", string(debug.Stack()))
+			f.stream.close(true)
+		}
+		if over {
+			f.timer.Stop()
+			f.end()
+		}
+	}()
+	for !f.step() {
+		if f.rest() {
+			over = false
+			return
+		}
+	}
+}
+
+// rest says whether nothing has happened meanwhile; then the work is done.
+func (f *follower) rest() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.working, f.happened = f.happened, false
+	return !f.working
+}
+
+// step shows what there is, and closes the stream if that was all.
+func (f *follower) step() (over bool) {
+	first := f.first
+	f.first = nil
+	over = f.showAll(first)
+	var err error
+	if !over {
+		var orders []*db.Order
+		orders, err = f.watcher.Take()
+		over = err != nil || f.showAll(orders) || f.gone.Load() || f.ticked.Swap(false) && !f.beat()
+	}
+	if over {
+		f.stream.close(errors.Is(err, db.ErrStopping))
+	}
+	return over
+}
+
+// showAll tells whether the stream is over.
+func (f *follower) showAll(orders []*db.Order) bool {
 	for _, o := range orders {
-		if done, err := show(o); done || err != nil {
+		if done, err := f.show(o); done || err != nil {
 			return true
 		}
 	}
 	return false
 }
 
-func (f *follower) run(stream stream, show func(*db.Order) (bool, error)) {
-	tick, beats := credentialEvery, int(heartbeatEvery/credentialEvery)
-	if f.principal.who == byCustomer { // an order's token is never revoked
-		tick, beats = heartbeatEvery, 1
+// beat says whether the credential still holds and the client is still there.
+func (f *follower) beat() bool {
+	tick, beats := f.pace()
+	f.ticks++
+	if !f.stillValid() || (f.ticks%beats == 0 && f.stream.heartbeat() != nil) {
+		return false
 	}
-	ticker := time.NewTicker(tick)
-	defer ticker.Stop()
-	for ticks := 1; ; {
-		orders, err := f.watcher.Take()
-		if err != nil {
-			stream.close(errors.Is(err, db.ErrStopping))
-			return
-		}
-		if f.show(orders, show) {
-			stream.close(false)
-			return
-		}
-		select {
-		case <-stream.gone():
-			stream.close(false)
-			return
-		case <-f.watcher.Ready():
-		case <-ticker.C:
-			if !f.stillValid() || (ticks%beats == 0 && stream.heartbeat() != nil) {
-				stream.close(false)
-				return
-			}
-			ticks++
-		}
-	}
+	f.timer.Reset(tick)
+	return true
 }
 
 func (f *follower) stillValid() bool {

@@ -21,13 +21,13 @@ import (
 // back.
 const writePatience = 5 * time.Second
 
-// stream is a live connection to one client, taken over from the HTTP server so that a watcher costs a small
-// goroutine and no buffers. One goroutine uses it.
+// stream is a live connection to one client, taken over from the HTTP server so that a watcher costs no buffers. One
+// goroutine at a time uses it.
 type stream interface {
 	send(id string, data []byte, last bool) error
 	heartbeat() error
 	close(goingAway bool)
-	gone() <-chan struct{} // closed when the client is known to have gone; nil if only writing tells
+	onGone(then func()) // at any moment, unless only writing tells that the client has gone
 }
 
 // openStream is a WebSocket when the client asks to upgrade, else server-sent events.
@@ -149,7 +149,7 @@ func (s *events) end() error {
 	return s.write(append(s.begin(nil), endOfEvents...))
 }
 
-func (s *events) gone() <-chan struct{} { return nil }
+func (s *events) onGone(func()) {}
 
 // socket is a WebSocket. What the client sends, pings apart, ends it.
 type socket struct {
@@ -216,4 +216,4 @@ func (s *socket) close(goingAway bool) {
 	_ = s.conn.Close(status, "")
 }
 
-func (s *socket) gone() <-chan struct{} { return s.ctx.Done() }
+func (s *socket) onGone(then func()) { context.AfterFunc(s.ctx, then) }

@@ -67,28 +67,26 @@ func NewHub(pool *pgxpool.Pool) *Hub {
 	}
 }
 
-// Watcher gets the newest version of the orders it watches. One goroutine reads it.
+// Watcher gets the newest version of the orders it watches. One goroutine at a time reads it.
 type Watcher struct {
 	hub   *Hub
 	order OrderRef
 	board int32 // 0: a single order
-	ready chan struct{}
 
 	// under hub.mu
 	waiting []*Order
 	err     error
+	notify  func() // nil for nobody
 }
 
 // WatchOrder watches one order from now on. Read the order afterwards, not before.
 func (h *Hub) WatchOrder(ref OrderRef) *Watcher {
-	w := &Watcher{hub: h, order: ref, ready: make(chan struct{}, 1)}
-	return watch(h, h.orders, ref, w)
+	return watch(h, h.orders, ref, &Watcher{hub: h, order: ref})
 }
 
 // WatchBoard watches every order of a store that is or was on its board. Read the board afterwards.
 func (h *Hub) WatchBoard(storeID int32) *Watcher {
-	w := &Watcher{hub: h, board: storeID, ready: make(chan struct{}, 1)}
-	return watch(h, h.boards, storeID, w)
+	return watch(h, h.boards, storeID, &Watcher{hub: h, board: storeID})
 }
 
 func watch[K comparable](h *Hub, in map[K]map[*Watcher]bool, key K, w *Watcher) *Watcher {
@@ -127,18 +125,30 @@ func drop[K comparable](from map[K]map[*Watcher]bool, key K, w *Watcher) {
 	}
 }
 
-// Ready is signalled when Next has something to say.
-func (w *Watcher) Ready() <-chan struct{} { return w.ready }
+// Notify has a function called from now on whenever Take has something new to say. The hub waits for it: it must only set
+// something going.
+func (w *Watcher) Notify(notify func()) {
+	w.hub.mu.Lock()
+	defer w.hub.mu.Unlock()
+	w.notify = notify
+}
 
 // Next waits for changed orders, each in its newest version. The error is ErrSlow, ErrStopping or the
-// context's.
+// context's. It takes Notify for itself.
 func (w *Watcher) Next(ctx context.Context) ([]*Order, error) {
+	ready := make(chan struct{}, 1)
+	w.Notify(func() {
+		select {
+		case ready <- struct{}{}:
+		default:
+		}
+	})
 	for {
 		if orders, err := w.Take(); orders != nil || err != nil {
 			return orders, err
 		}
 		select {
-		case <-w.ready:
+		case <-ready:
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
@@ -175,9 +185,8 @@ func (w *Watcher) fail(err error) {
 }
 
 func (w *Watcher) signal() {
-	select {
-	case w.ready <- struct{}{}:
-	default:
+	if w.notify != nil {
+		w.notify()
 	}
 }
 
