@@ -6,9 +6,9 @@ import (
 )
 
 // placingSQL is the placing of a group as the shop writes it: keys, settings, counters, orders, their history, their
-// payments and one job; then what the job reads, what the card provider keeps in the same PostgreSQL, and the move that
-// records the charges. What River does to work the job is not part of it. First it draws the orders, which a server
-// knows already; they go to the statements as arrays.
+// payments and one job; then the intents that the job stores, and the move that records the charges. What River does to
+// work the job is not part of it. First it draws the orders, which a server knows already; they go to the statements as
+// arrays.
 // (To pgbench a colon before a letter begins a variable, in texts too.)
 var placingSQL = fmt.Sprintf(`
 select array_agg(store_id)::text as stores, array_agg(id)::text as ids, array_agg(key)::text as keys,
@@ -62,16 +62,9 @@ from unnest(:stores::int4[], :ids::uuid[]) as v (store_id, id)
 returning id;
 
 commit;
-`, newID("clock_timestamp()"), groupOrders) + chargeSQL + moveSQL("payment_pending", 1, "placed", "payment")
+`, newID("clock_timestamp()"), groupOrders) + intentSQL + moveSQL("payment_pending", 1, "placed", "payment")
 
-const chargeSQL = `
-select p.store_id, p.order_id, p.attempt, p.amount, (select currency from stores s where s.store_id = p.store_id),
-       coalesce(p.token, ''), p.status, o.status = 'payment_pending', coalesce(p.provider_ref, ''),
-       coalesce(p.provider_ref = '', false), p.tries
-from unnest(:stores::int4[], :ids::uuid[]) as want (store_id, id)
-join orders o on o.store_id = want.store_id and o.id = want.id
-join payments p on p.store_id = o.store_id and p.order_id = o.id and p.attempt = o.attempt;
-
+const intentSQL = `
 update payments p
 set provider_ref = v.intent
 from unnest(:stores::int4[], :ids::uuid[]) as k (store_id, order_id)

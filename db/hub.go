@@ -244,12 +244,18 @@ func (v *versions) set(ref OrderRef, version int) {
 
 // remembered is the order at that very version, nil if the hub does not have it.
 func (h *Hub) remembered(ref OrderRef, version int) *Order {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if o, ok := h.newest.Get(ref); ok && o.Version == version {
+	if o := h.latest(ref); o != nil && o.Version == version {
 		return o
 	}
 	return nil
+}
+
+// latest is the newest version of an open order that the hub has, nil if it has none.
+func (h *Hub) latest(ref OrderRef) *Order {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	o, _ := h.newest.Get(ref)
+	return o
 }
 
 func (o *Order) wasOnBoard() bool {

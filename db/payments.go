@@ -108,6 +108,28 @@ func queuePayments(batch *pgx.Batch, work []*changing) {
 	}
 }
 
+// BegunCharges are ChargesOf for who is the first to carry them out: those that this process began a moment ago it need not
+// read. One that has got on elsewhere since is found out by StoreIntents, before any money moves.
+func (o *Orders) BegunCharges(ctx context.Context, refs []OrderRef) ([]*Charge, error) {
+	charges := make([]*Charge, 0, len(refs))
+	var others []OrderRef
+	for _, ref := range refs {
+		if order := o.hub.latest(ref); order != nil && order.Status == PaymentPending && order.Payment.Token != "" {
+			charges = append(charges, &Charge{
+				OrderRef: ref, Attempt: order.Payment.Attempt, Amount: order.Snapshot.Total, Currency: order.Snapshot.Currency,
+				Token: order.Payment.Token, Status: order.Payment.Status, Wanted: true, Tries: 1,
+			})
+		} else {
+			others = append(others, ref)
+		}
+	}
+	if len(others) == 0 {
+		return charges, nil
+	}
+	read, err := ChargesOf(ctx, o.pool, others)
+	return append(charges, read...), err
+}
+
 const chargeColumns = `
     p.store_id, p.order_id, p.attempt, p.amount, (select currency from stores s where s.store_id = p.store_id),
     coalesce(p.token, ''), p.status, o.status = 'payment_pending',

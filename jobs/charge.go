@@ -45,7 +45,7 @@ func (w *chargeWorker) NextRetry(job *river.Job[chargeArgs]) time.Time { return 
 // Work makes all intents, stores their ids in one statement, and confirms them. Whatever does not go straight
 // through leaves with a job of its own.
 func (w *chargeWorker) Work(ctx context.Context, job *river.Job[chargeArgs]) error {
-	charges, err := db.ChargesOf(ctx, w.client.pool, job.Args.Orders)
+	charges, err := w.charges(ctx, job)
 	if err != nil {
 		return err
 	}
@@ -66,6 +66,13 @@ func (w *chargeWorker) Work(ctx context.Context, job *river.Job[chargeArgs]) err
 		failpoint(toSettle)
 	}
 	return errors.Join(err, g.leave(ctx))
+}
+
+func (w *chargeWorker) charges(ctx context.Context, job *river.Job[chargeArgs]) ([]*db.Charge, error) {
+	if job.Attempt == 1 {
+		return w.client.orders.BegunCharges(ctx, job.Args.Orders)
+	}
+	return db.ChargesOf(ctx, w.client.pool, job.Args.Orders)
 }
 
 // chargeGroup are the charges of one group commit on their way.

@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/rivertype"
 
 	"frenchpress/db"
 )
@@ -116,6 +117,25 @@ func TestRenounced(t *testing.T) {
 	if stored, err := db.StoreIntents(t.Context(), s.pool, []*db.Charge{late}); err != nil || stored[late.OrderRef] {
 		t.Errorf("its intent was stored all the same (%v)", err)
 	}
+	s.wantsMoney(t, o, 0, 0)
+}
+
+// TestCancelledElsewhere is an order that another process cancelled, of which this one, which placed it and is about to
+// charge it, was not told.
+func TestCancelledElsewhere(t *testing.T) {
+	t.Parallel()
+	s := openShop(t)
+	o, other := s.forgotten(t, "tok_visa"), *s
+	other.hub = db.NewHub(s.pool)
+	other.mute().cancelled(t, o)
+	if charges, err := s.orders.BegunCharges(t.Context(), []db.OrderRef{o.Ref()}); err != nil || len(charges) != 1 || !charges[0].Wanted {
+		t.Fatalf("this process knew of it: %v %v", charges, err)
+	}
+	job := &river.Job[chargeArgs]{JobRow: &rivertype.JobRow{Attempt: 1}, Args: chargeArgs{orderList{o.Ref()}}}
+	if err := (&chargeWorker{client: s.jobs}).Work(t.Context(), job); err != nil {
+		t.Error(err)
+	}
+	s.await(t, o.Ref(), within, func(o *db.Order) bool { return o.Payment.Status == db.Void })
 	s.wantsMoney(t, o, 0, 0)
 }
 
