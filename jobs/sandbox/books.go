@@ -30,7 +30,11 @@ const (
 	tryAgainAfter = time.Second
 )
 
-var errNoLine = errors.New("no line stands there")
+var (
+	errNoLine = errors.New("no line stands there")
+	// errBroken is told once; whoever calls meanwhile is not answered.
+	errBroken = errors.New("the sandbox's books could not be written")
+)
 
 // books are an append-only file of JSON lines, the only truth, followed by zeros while they are open. Lines appended at the
 // same time share an fsync: they are a batch, which an empty line ends. So whatever stands behind an empty line says that
@@ -147,9 +151,9 @@ func (b *books) flush() {
 	case now.err == nil:
 		b.flushed = now.start + int64(len(now.bytes))
 	case b.broken == nil:
-		now.err = fmt.Errorf("write the sandbox's books: %w", now.err)
+		now.err = fmt.Errorf("%w: %w", errBroken, now.err)
 		b.broken = now.err
-		b.log.Error("the sandbox takes nothing more until its books can be written and are opened again", slog.Any("error", now.err))
+		b.log.Error("the sandbox takes nothing more until its books are opened again", slog.Any("error", now.err))
 	}
 	b.writing, now.bytes = nil, nil // lines that are remembered keep their batch
 	b.mu.Unlock()
@@ -276,8 +280,8 @@ func (b *books) close() error {
 	b.mu.Unlock()
 	close(b.kick)
 	<-b.stopped
-	err := b.broken
-	if err == nil { // an empty batch: the last lines had come to disk, too
+	var err error
+	if b.broken == nil { // an empty batch: the last lines had come to disk, too
 		if err = b.bring(&batch{start: b.end, bytes: []byte("\n")}); err == nil {
 			b.flushed++
 		}

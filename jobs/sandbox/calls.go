@@ -172,7 +172,7 @@ func (s *Sandbox) fail(w http.ResponseWriter, r *http.Request, err error) {
 		answerError(w, e)
 		return
 	}
-	if !errors.Is(err, errClosed) && !errors.Is(err, os.ErrClosed) {
+	if !errors.Is(err, errClosed) && !errors.Is(err, os.ErrClosed) && !errors.Is(err, errBroken) {
 		s.log.ErrorContext(r.Context(), "the sandbox could not answer a call; its connection is broken off",
 			slog.String("method", r.Method), slog.String("path", r.URL.Path), slog.Any("error", err))
 	}

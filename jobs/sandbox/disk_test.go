@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -69,7 +70,8 @@ func chargeOnce(s *shop, key string) (id string, err error) {
 
 // fillShared fills the disk of shared books, which are opened again once they have room, unless they are abandoned.
 func fillShared(dir string, abandon bool) {
-	through, closer, err := sandbox.Share(dir, nil)
+	var errorsTold counter
+	through, closer, err := sandbox.Share(dir, slog.New(slog.NewTextHandler(&errorsTold, &slog.HandlerOptions{Level: slog.LevelError})))
 	check(err)
 	s := newShop(new(testing.T), "http://sandbox", through)
 	fillDisk(s, abandon)
@@ -79,6 +81,9 @@ func fillShared(dir string, abandon bool) {
 		}
 	}
 	check(err)
+	if n := errorsTold.Load(); n != 1 {
+		check(fmt.Errorf("the log has %d errors, of one full disk", n))
+	}
 	check(closer.Close())
 	os.Exit(0)
 }
