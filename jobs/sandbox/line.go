@@ -97,8 +97,6 @@ type refundState struct {
 // intent is what memory keeps of an intent; the rest is read from the books.
 type intent struct {
 	created    int64
-	amount     int64
-	refunded   int64
 	at         int64 // the line of its last change
 	lastRefund uint32
 	status     uint8
@@ -107,7 +105,6 @@ type intent struct {
 // refund is what memory keeps of a refund. Those of one intent are a chain.
 type refund struct {
 	created int64
-	amount  int64
 	at      int64
 	intent  uint32
 	before  uint32 // the intent's refund before it, counted from 1
@@ -185,11 +182,11 @@ func (s *Sandbox) apply(n *[nNumbers]int64, at int64) {
 	s.seq, s.lastAt = n[nSeq], n[nAt]
 	index := int(n[nIntent])
 	if index == s.intents.len() {
-		s.intents.add(intent{created: n[nAt], amount: n[nAmount]})
+		s.intents.add(intent{created: n[nAt]})
 	}
 	if n[nRefund] != unchanged {
 		in := s.intents.get(index)
-		in.at, in.refunded, in.status = at, n[nRefunded], uint8(n[nStatus])
+		in.at, in.status = at, uint8(n[nStatus])
 		if n[nRefund] != noRefund {
 			s.applyRefund(n, at, in)
 		}
@@ -202,7 +199,7 @@ func (s *Sandbox) apply(n *[nNumbers]int64, at int64) {
 func (s *Sandbox) applyRefund(n *[nNumbers]int64, at int64, in *intent) {
 	index := int(n[nRefund])
 	if index == s.refunds.len() {
-		s.refunds.add(refund{created: n[nAt], amount: n[nRefundAmount], intent: uint32(n[nIntent]), before: in.lastRefund})
+		s.refunds.add(refund{created: n[nAt], intent: uint32(n[nIntent]), before: in.lastRefund})
 		in.lastRefund = uint32(index) + 1
 	}
 	re := s.refunds.get(index)
