@@ -66,15 +66,7 @@ func survives(t *testing.T, left func(end int) string) {
 	torn := left(len(text))
 	writeBooks(t, dir, string(text)+torn)
 	s, books = open(t, dir, sandbox.Options{})
-	kept := ""
-	for _, path := range tornParts(t, dir) { // none of zeros
-		text, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		kept += string(text)
-	}
-	equal(t, "kept", kept, strings.TrimRight(torn, "\x00"))
+	equal(t, "kept", readTorn(t, dir), strings.TrimRight(torn, "\x00")) // nothing of zeros alone
 	equal(t, "paid", s.get(paid.ID).AmountReceived, 575)
 	equal(t, "refunded", s.get(paid.ID).LatestCharge.AmountRefunded, 100)
 	equal(t, "declined", s.get(declined.ID).Status, stripe.PaymentIntentStatusRequiresPaymentMethod)
@@ -96,18 +88,24 @@ func survives(t *testing.T, left func(end int) string) {
 	equal(t, "captures in the end", s.count("captured"), 2)
 }
 
-func tornParts(t *testing.T, dir string) []string {
-	t.Helper()
-	parts, err := filepath.Glob(filepath.Join(dir, "books.jsonl.torn-*"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return parts
-}
-
 func readBooks(t *testing.T, dir string) []byte {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(dir, "books.jsonl"))
+	return readFile(t, filepath.Join(dir, "books.jsonl"))
+}
+
+// readTorn is what was cut off the books.
+func readTorn(t *testing.T, dir string) (text string) {
+	t.Helper()
+	parts, _ := filepath.Glob(filepath.Join(dir, "books.jsonl.torn-*")) // fails for a bad pattern only
+	for _, path := range parts {
+		text += string(readFile(t, path))
+	}
+	return text
+}
+
+func readFile(t *testing.T, path string) []byte {
+	t.Helper()
+	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -137,7 +137,7 @@ func TestAFullDisk(t *testing.T) {
 				captured += e.Intent + "\n"
 			}
 			equal(t, "captured", captured, string(answered))
-			equal(t, "torn parts", len(tornParts(t, dir)), 0)
+			equal(t, "torn", readTorn(t, dir), "")
 		})
 	}
 }
