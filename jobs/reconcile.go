@@ -67,7 +67,7 @@ func (w *reconcileWorker) Work(ctx context.Context, _ *river.Job[reconcileArgs])
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(w.client.stopping, cancel)()
-	if err := w.client.Reconcile(ctx, time.Now().Add(-unsettledFor)); err != nil && ctx.Err() == nil {
+	if err := w.client.Reconcile(ctx, time.Now().Add(-unsettledFor)); err != nil && w.client.stopping.Err() == nil {
 		w.client.config.Log.LogAttrs(ctx, slog.LevelWarn, "the provider's books could not be compared with ours to the end; the next run goes on",
 			slog.Any("error", err))
 	}
@@ -122,13 +122,15 @@ func (c *Client) lookOn(ctx context.Context, until time.Time) error {
 	return nil
 }
 
-// longestIn is how long a window may be to be read before a context ends, if one of a span took that long.
+// longestIn is how long a window may be to be read in half of the time until a context ends, if one of a span took that long:
+// the other half is for what takes longer than expected.
 func longestIn(ctx context.Context, span, took time.Duration) time.Duration {
 	ends, ok := ctx.Deadline()
 	if !ok {
 		return windowLongest
 	}
-	return max(windowShortest, time.Duration(float64(span)*float64(time.Until(ends))/float64(took)))
+	longest := float64(span) * float64(time.Until(ends)) / 2 / float64(max(took, 1))
+	return time.Duration(max(float64(windowShortest), min(longest, float64(windowLongest))))
 }
 
 // lookAgain examines the charges that stand still, whose time may have been compared before the money was taken, and the

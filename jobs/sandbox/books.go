@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -111,12 +112,17 @@ func (b *books) write() {
 	defer close(b.stopped)
 	again := time.NewTicker(tryAgainAfter)
 	defer again.Stop()
+	broken := false
 	for open := true; open; {
 		select {
 		case _, open = <-b.kick:
 			b.flush()
+			if !broken && b.why() != nil {
+				broken = true
+				again.Reset(tryAgainAfter)
+			}
 		case <-again.C:
-			if b.why() != nil && b.probe() == nil {
+			if broken && b.probe() == nil {
 				again.Stop()
 				close(b.mended)
 			}
@@ -281,9 +287,14 @@ func (b *books) close() error {
 	close(b.kick)
 	<-b.stopped
 	var err error
-	if b.broken == nil { // an empty batch: the last lines had come to disk, too
-		if err = b.bring(&batch{start: b.end, bytes: []byte("\n")}); err == nil {
+	if b.broken == nil { // an empty batch says that the last lines had come to disk, too; on a full disk they go without
+		switch err = b.bring(&batch{start: b.end, bytes: []byte("\n")}); {
+		case err == nil:
+			b.mu.Lock()
 			b.flushed++
+			b.mu.Unlock()
+		case errors.Is(err, syscall.ENOSPC):
+			err = nil
 		}
 	}
 	return errors.Join(err, b.file.Truncate(b.flushed), b.file.Close())

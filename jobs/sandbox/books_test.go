@@ -133,7 +133,7 @@ func TestDamageIsNotCutOff(t *testing.T) {
 		"an unknown refund": func(text []byte) []byte { return append(text, `{"n":[3,0,0,0,0,0,575,0,0,9,0,0]}`+"\n"...) },
 		"an unknown status": func(text []byte) []byte { return append(text, `{"n":[3,0,0,0,0,0,575,0,99,-1,0,0]}`+"\n"...) },
 		"many missing sectors": func(text []byte) []byte {
-			return fmt.Appendf(text, "%s%s%s", toSector(len(text), "\x00"), strings.Repeat("\x00", 256<<20), whole)
+			return fmt.Appendf(text, "%s%s%s", toSector(len(text), "\x00"), strings.Repeat("\x00", 16<<20), whole)
 		},
 		"a hole within a sector": func(text []byte) []byte {
 			return fmt.Appendf(text, "%s%s%s", half, toSector(len(text)+len(half), "\x00"), whole)

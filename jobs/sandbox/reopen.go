@@ -29,8 +29,8 @@ const format = 1
 var errDamaged = errors.New("what stands there no crash leaves: restore the file, or move it away to begin anew")
 
 const (
-	// tornMax is more than a batch has: 8,192 calls of 700 bytes make 6 MB, and 200 MB with all the metadata a charge can have.
-	tornMax = 256 << 20
+	// tornMax is more than a batch of usual lines has: 8,192 calls of 700 bytes make 6 MB.
+	tornMax = 16 << 20
 	// sector is what a disk writes as a whole, or not.
 	sector = 512
 )
@@ -80,9 +80,13 @@ func (s *Sandbox) startBooks(file *os.File) (int64, error) {
 	return int64(n), errors.Join(file.Sync(), dir.Sync(), dir.Close())
 }
 
-// endBatch says that the lines up to a place are on disk, which they are, before other lines come behind them.
+// endBatch says that the lines up to a place are on disk, which they are, before other lines come behind them. On a full disk
+// they go without: the books can be read.
 func endBatch(file *os.File, at int64) (end int64, err error) {
 	n, err := file.WriteAt([]byte("\n"), at)
+	if errors.Is(err, syscall.ENOSPC) {
+		return at, nil
+	}
 	return at + int64(n), errors.Join(err, file.Sync())
 }
 
