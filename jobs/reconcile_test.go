@@ -205,7 +205,7 @@ func TestReconcileWastesNoTime(t *testing.T) {
 		return time.Duration(float64(span) / 7200 * (1 + 0.05*span.Hours()))
 	}))
 	until := s.doneUntil(t, 24*time.Hour)
-	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Second)
 	defer cancel()
 	if err := s.jobs.Reconcile(ctx, until); err != nil {
 		t.Fatal(err)
