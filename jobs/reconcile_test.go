@@ -197,8 +197,8 @@ func TestReconcileGetsOn(t *testing.T) {
 	}
 }
 
-// TestReconcileWastesNoTime compares with a provider that takes a second for each hour that is compared, and for more of them a little more: the longest window that is
-// begun is one that there is time for, so that hardly any of it is spent in vain.
+// TestReconcileWastesNoTime compares with a provider that takes a second for each hour that is compared, and for many at once
+// a little more: no window is begun that there is no time for.
 func TestReconcileWastesNoTime(t *testing.T) {
 	t.Parallel()
 	s := openShop(t, listing(func(span time.Duration) time.Duration {

@@ -88,6 +88,19 @@ func survives(t *testing.T, left func(end int) string) {
 	equal(t, "captures in the end", s.count("captured"), 2)
 }
 
+// closedBooks makes books with some charges, and says what is in them.
+func closedBooks(t *testing.T, dir string, charges int) []byte {
+	t.Helper()
+	s, books := open(t, dir, sandbox.Options{})
+	for n := range charges {
+		s.charge(575, "tok_visa", strconv.Itoa(n))
+	}
+	if err := books.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return readBooks(t, dir)
+}
+
 func readBooks(t *testing.T, dir string) []byte {
 	t.Helper()
 	return readFile(t, filepath.Join(dir, "books.jsonl"))
@@ -142,12 +155,7 @@ func TestDamageIsNotCutOff(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
-			s, books := open(t, dir, sandbox.Options{})
-			s.charge(575, "tok_visa", "a")
-			if err := books.Close(); err != nil {
-				t.Fatal(err)
-			}
-			damaged := string(damage(readBooks(t, dir)))
+			damaged := string(damage(closedBooks(t, dir, 1)))
 			writeBooks(t, dir, damaged)
 			if _, err := sandbox.Open(dir, sandbox.Options{}); err == nil {
 				t.Fatal("damaged books were opened")
@@ -163,14 +171,7 @@ func TestDamageIsNotCutOff(t *testing.T) {
 func TestAMissingSectorIsDamage(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	s, books := open(t, dir, sandbox.Options{})
-	for n := range 10 {
-		s.charge(575, "tok_visa", strconv.Itoa(n))
-	}
-	if err := books.Close(); err != nil {
-		t.Fatal(err)
-	}
-	text := readBooks(t, dir)
+	text := closedBooks(t, dir, 10)
 	if len(text) < 10*sector {
 		t.Fatalf("the books have %d bytes only", len(text))
 	}
@@ -186,7 +187,7 @@ func TestAMissingSectorIsDamage(t *testing.T) {
 		}
 	}
 	writeBooks(t, dir, string(text))
-	s, _ = open(t, dir, sandbox.Options{})
+	s, _ := open(t, dir, sandbox.Options{})
 	equal(t, "captures", s.count("captured"), 10)
 }
 
@@ -194,13 +195,8 @@ func TestAMissingSectorIsDamage(t *testing.T) {
 func TestMissingEndsAreMadeUp(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
+	writeBooks(t, dir, strings.TrimRight(string(closedBooks(t, dir, 1)), "\n")+"\n"+room)
 	s, books := open(t, dir, sandbox.Options{})
-	s.charge(575, "tok_visa", "a")
-	if err := books.Close(); err != nil {
-		t.Fatal(err)
-	}
-	writeBooks(t, dir, strings.TrimRight(string(readBooks(t, dir)), "\n")+"\n"+room)
-	s, books = open(t, dir, sandbox.Options{})
 	equal(t, "captures", s.count("captured"), 1)
 	if err := books.Close(); err != nil {
 		t.Fatal(err)
