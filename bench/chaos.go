@@ -256,9 +256,7 @@ func (c *chaos) serve(ctx context.Context) (leave func()) {
 		all.Go(func() {
 			random := rand.New(rand.NewPCG(c.Seed, uint64(1000*(len(c.result.Rounds)+1)+i)))
 			for ctx.Err() == nil {
-				if err := c.visit(ctx, random); err != nil && !errors.Is(err, errHome) {
-					c.faults.Add(err)
-				}
+				c.blame(c.visit(ctx, random))
 				_ = pause(ctx, time.Duration(random.Int64N(int64(guestRest)))) // the loop looks at the context itself
 			}
 		})
