@@ -22,6 +22,8 @@ const (
 	// sandboxURL and sandboxKey are where and how the built-in provider is asked: its transport goes nowhere.
 	sandboxURL = "http://sandbox"
 	sandboxKey = "sk_sandbox"
+	// reconcileTimeout leaves time to show what was found.
+	reconcileTimeout = handlingTimeout - 5*time.Second
 	// differencesShown bounds a page of them: with more the books are wrong as a whole.
 	differencesShown = 200
 )
@@ -108,9 +110,12 @@ func (a *API) getDifferences(c echo.Context) error {
 	return c.JSON(http.StatusOK, body)
 }
 
-// postReconcile compares now, up to this very moment or as far as one run gets, and shows what was found.
+// postReconcile compares now, up to this very moment or as far as it gets before the request must be answered, and shows
+// what was found.
 func (a *API) postReconcile(c echo.Context) error {
-	if err := a.jobs.Reconcile(c.Request().Context(), time.Now()); err != nil {
+	ctx, cancel := context.WithTimeout(c.Request().Context(), reconcileTimeout)
+	defer cancel()
+	if err := a.jobs.Reconcile(ctx, time.Now()); err != nil {
 		return err
 	}
 	return a.getDifferences(c)

@@ -238,13 +238,6 @@ func (c *Catalog) StoreByID(id int32) (*Store, bool) {
 	return s, ok
 }
 
-// Stores are all stores by slug; the slice is the caller's.
-func (c *Catalog) Stores() []*Store {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	return slices.Clone(c.sorted)
-}
-
 // View is the store's menu at a moment.
 func (c *Catalog) View(ctx context.Context, s *Store, at time.Time) (View, error) {
 	key, err := c.newest(s)

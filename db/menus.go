@@ -107,7 +107,7 @@ func insertMenu(ctx context.Context, tx pgx.Tx, s *Store, menu *Menu, by string)
 		return 0, err
 	}
 	if s.OwnMenu {
-		return s.MenuID, tx.QueryRow(ctx, `
+		err = tx.QueryRow(ctx, `
     insert into menus (menu_id, version, content, created_by, created_at)
     overriding system value
     select menu_id, max(version) + 1, $2, $3, clock_timestamp()
@@ -115,11 +115,13 @@ func insertMenu(ctx context.Context, tx pgx.Tx, s *Store, menu *Menu, by string)
     where menu_id = $1
     group by menu_id
     returning menu_id`, s.MenuID, content, by).Scan(&menuID)
+		return menuID, err
 	}
-	return menuID, tx.QueryRow(ctx, `
+	err = tx.QueryRow(ctx, `
     insert into menus (version, content, created_by, created_at)
     values (1, $1, $2, clock_timestamp())
     returning menu_id`, content, by).Scan(&menuID)
+	return menuID, err
 }
 
 // writeOverlay makes the overlay the store's: what it does not name is the menu's again.

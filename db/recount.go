@@ -35,7 +35,8 @@ func lockSettings(ctx context.Context, tx pgx.Tx, storeID int32) error {
 }
 
 // recountSlots puts the orders of a store, those made already too, into its slots as they are cut from now
-// on, and counts the places taken. The caller has the store's settingsLock, which keeps new orders out.
+// on, and counts the places taken. The caller has the store's settingsLock, which keeps new orders out. A slot that
+// began before all that is counted has ended, and keeps its count.
 func recountSlots(ctx context.Context, tx pgx.Tx, s *Store, now time.Time) error {
 	from := now.Add(-MaxSlotMinutes * time.Minute)
 	rows, err := tx.Query(ctx, `
@@ -59,7 +60,7 @@ func recountSlots(ctx context.Context, tx pgx.Tx, s *Store, now time.Time) error
 	ids, starts := make([]uuid.UUID, len(pickups)), make([]*time.Time, len(pickups))
 	for i, p := range pickups {
 		ids[i] = p.ID
-		if slot, open := s.Hours.SlotAt(p.At, s.Location, s.SlotMinutes); open {
+		if slot, open := s.Hours.SlotAt(p.At, s.Location, s.SlotMinutes); open && !slot.StartsAt.Before(from) {
 			taken[slotID{s.ID, slot.StartsAt}]++
 			starts[i] = &slot.StartsAt
 		}

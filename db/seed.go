@@ -52,14 +52,15 @@ func demoMenuID(ctx context.Context, tx pgx.Tx) (id int32, err error) {
 	if err != nil || id != 0 {
 		return id, err
 	}
-	return id, tx.QueryRow(ctx, `
-    insert into menus (version, content, created_by)
-    values (1, $1, 'seed')
+	err = tx.QueryRow(ctx, `
+    insert into menus (version, content, created_by, created_at)
+    values (1, $1, 'seed', clock_timestamp())
     returning menu_id`, DemoMenu).Scan(&id)
+	return id, err
 }
 
 // seedStores fills up to n stores, spread over the globe's cities in a grid, and gives settings to all
-// that have none.
+// that have none. Those are stamped last: a running catalog looks no further back than catalogOverlap.
 func seedStores(ctx context.Context, tx pgx.Tx, n int, menu int32) error {
 	_, err := tx.Exec(ctx, `
     insert into stores (slug, name, address, lat, lon, timezone, currency)
@@ -71,8 +72,8 @@ func seedStores(ctx context.Context, tx pgx.Tx, n int, menu int32) error {
 		return err
 	}
 	_, err = tx.Exec(ctx, `
-    insert into store_settings (store_id, menu_id, hours)
-    select s.store_id, $1, $2
+    insert into store_settings (store_id, menu_id, hours, updated_at)
+    select s.store_id, $1, $2, clock_timestamp()
     from stores s
     where not exists (select from store_settings t where t.store_id = s.store_id)`, menu, AroundTheClock())
 	return err

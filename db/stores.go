@@ -42,18 +42,25 @@ func (c *Catalog) Near(q string, lat, lon float64, limit int) []*Store {
 		store *Store
 		far   float64
 	}
-	var hits []hit
-	for _, s := range c.Stores() {
-		if s.matches(q) {
-			hits = append(hits, hit{s, haversine(lat, lon, s.Lat, s.Lon)})
+	nearer := func(a, b hit) int {
+		return cmp.Or(cmp.Compare(a.far, b.far), strings.Compare(a.store.Slug, b.store.Slug))
+	}
+	nearest := make([]hit, 0, limit+1)
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	for _, s := range c.sorted {
+		if !s.matches(q) {
+			continue
+		}
+		h := hit{s, haversine(lat, lon, s.Lat, s.Lon)}
+		if at, _ := slices.BinarySearchFunc(nearest, h, nearer); at < limit {
+			nearest = slices.Insert(nearest, at, h)
+			nearest = nearest[:min(len(nearest), limit)]
 		}
 	}
-	slices.SortFunc(hits, func(a, b hit) int {
-		return cmp.Or(cmp.Compare(a.far, b.far), strings.Compare(a.store.Slug, b.store.Slug))
-	})
-	found := make([]*Store, 0, min(limit, len(hits)))
-	for _, h := range hits[:min(limit, len(hits))] {
-		found = append(found, h.store)
+	found := make([]*Store, len(nearest))
+	for i, h := range nearest {
+		found[i] = h.store
 	}
 	return found
 }

@@ -150,7 +150,8 @@ func (c *Client) lookAgain(ctx context.Context) error {
 		ref, _ := db.ParseReference(d.Order) // without an order: the intent may name one by now
 		suspects = append(suspects, db.Suspect{Intent: d.Ref, OrderRef: ref})
 	}
-	half, cancel := context.WithTimeout(ctx, reconcileWithin/2)
+	ends, _ := ctx.Deadline()
+	half, cancel := context.WithTimeout(ctx, time.Until(ends)/2)
 	defer cancel()
 	for some := range slices.Chunk(suspects, againAtOnce) {
 		failed := c.examineAll(half, some)

@@ -1,11 +1,9 @@
 package jobs
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -164,91 +162,6 @@ func TestRefundThatComesBack(t *testing.T) {
 func (s *shop) until(t *testing.T, what string, holds func() bool) {
 	t.Helper()
 	dbtest.Becomes(t, within, what, holds)
-}
-
-// TestReconcileGetsOn compares a whole day with a provider that never gets to the end of a list of more than two hours.
-func TestReconcileGetsOn(t *testing.T) {
-	t.Parallel()
-	const patience, most = 300 * time.Millisecond, 2 * time.Minute
-	s := openShop(t, listing(func(span time.Duration) time.Duration {
-		if span > 2*time.Hour {
-			return most
-		}
-		return 0
-	}))
-	until := s.doneUntil(t, 24*time.Hour)
-	for end := time.Now().Add(most); ; {
-		ctx, cancel := context.WithTimeout(t.Context(), patience)
-		err := s.jobs.Reconcile(ctx, until)
-		inTime := ctx.Err() == nil
-		cancel()
-		if err != nil && inTime {
-			t.Fatal(err)
-		}
-		last, err := db.LastReconciliation(t.Context(), s.pool)
-		switch {
-		case err != nil:
-			t.Fatal(err)
-		case !last.DoneUntil.Before(until.Add(-time.Second)):
-			return
-		case time.Now().After(end):
-			t.Fatalf("after %s it is done until %s before the end", most, until.Sub(last.DoneUntil))
-		}
-	}
-}
-
-// TestReconcileWastesNoTime compares with a provider that takes a second for each hour that is compared, and for many at once
-// a little more: no window is begun that there is no time for.
-func TestReconcileWastesNoTime(t *testing.T) {
-	t.Parallel()
-	s := openShop(t, listing(func(span time.Duration) time.Duration {
-		return time.Duration(float64(span) / 7200 * (1 + 0.05*span.Hours()))
-	}))
-	until := s.doneUntil(t, 24*time.Hour)
-	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Second)
-	defer cancel()
-	if err := s.jobs.Reconcile(ctx, until); err != nil {
-		t.Fatal(err)
-	}
-	last, err := db.LastReconciliation(t.Context(), s.pool)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if left := until.Sub(last.DoneUntil); left > 21*time.Hour {
-		t.Errorf("of 24 hours %s are left", left)
-	}
-}
-
-// listing has the provider's lists take a while, which depends on the time they are of, and be empty.
-func listing(takes func(span time.Duration) time.Duration) func(http.RoundTripper) http.RoundTripper {
-	return through(func(r *http.Request) (*http.Response, error) {
-		if r.Method != http.MethodGet || !r.URL.Query().Has("created[gte]") {
-			return nil, nil
-		}
-		from, _ := strconv.ParseInt(r.URL.Query().Get("created[gte]"), 10, 64)
-		until, _ := strconv.ParseInt(r.URL.Query().Get("created[lt]"), 10, 64)
-		select {
-		case <-time.After(takes(time.Duration(until-from) * time.Second)):
-			return page()
-		case <-r.Context().Done():
-			return nil, r.Context().Err()
-		}
-	})
-}
-
-// doneUntil has the books compared up to a while before the moment that it returns, and none of them by a periodic run, which
-// has all the time that there is.
-func (s *shop) doneUntil(t *testing.T, ago time.Duration) time.Time {
-	t.Helper()
-	if err := s.jobs.Stop(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	until := time.Now().Add(-unsettledFor)
-	s.exec(t, `delete from reconciliation`)
-	if err := db.Reconciled(t.Context(), s.pool, until.Add(-ago), 0, 0); err != nil {
-		t.Fatal(err)
-	}
-	return until
 }
 
 // TestOneChargeDoesNotStopReconciliation has an open difference about which the provider gives no answer, one among many:

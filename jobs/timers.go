@@ -22,6 +22,8 @@ const (
 	deadRests = 15 * time.Minute
 	// timersEvery is how late an order may expire or be abandoned.
 	timersEvery = 5 * time.Second
+	// housekeepingEvery keeps up with a record day: what became too old in an hour, 3 million keys, fits into no job.
+	housekeepingEvery = time.Minute
 	// bite bounds what one run of a timer takes on; the next run goes on.
 	bite = 2000
 	// atOnce bounds the orders that a timer moves at a time.
@@ -40,7 +42,7 @@ func periodic() []*river.PeriodicJob {
 		run(timersEvery, expireArgs{}),
 		run(timersEvery, abandonArgs{}),
 		run(reconcileEvery, reconcileArgs{}),
-		run(time.Hour, housekeepingArgs{}),
+		run(housekeepingEvery, housekeepingArgs{}),
 	}
 }
 
