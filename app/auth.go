@@ -42,7 +42,7 @@ var roles = map[string]who{db.Support: bySupport, db.Manager: byManager, db.Admi
 // principal is who a request comes from.
 type principal struct {
 	who    who         // one role
-	name   string      // as the history of an order shows it
+	name   string      // of a device or of staff
 	order  db.OrderRef // of a customer
 	device *db.Device  // of a barista
 	staff  *db.Staff
@@ -51,13 +51,10 @@ type principal struct {
 
 // by is the principal as the history of an order shows it.
 func (p *principal) by() string {
-	switch p.who {
-	case byCustomer:
-		return "customer"
-	case byBarista:
-		return "device:" + p.name
+	if p.who == byCustomer {
+		return p.kind()
 	}
-	return "staff:" + p.name
+	return p.kind() + ":" + p.name
 }
 
 // seenStaff is what the database said of a token of staff.
@@ -85,7 +82,7 @@ func (a *API) authenticate(c echo.Context, live bool) (*principal, error) {
 		if !ok {
 			return nil, unauthenticated("the order's token is not one of ours")
 		}
-		return &principal{who: byCustomer, name: "customer", order: ref}, nil
+		return &principal{who: byCustomer, order: ref}, nil
 	}
 	ctx := c.Request().Context()
 	if strings.HasPrefix(token, "fpd_") {

@@ -68,7 +68,11 @@ func (f *fields) text(name string, least, most int) string {
 	if v == nil {
 		return ""
 	}
-	return f.checked(name, v.text, least, most)
+	if fault := db.TextFault(v.text, least, most); fault != "" {
+		f.fault(name, fault)
+		return ""
+	}
+	return v.text
 }
 
 // optionalText is an empty string where the member is absent.
@@ -229,15 +233,6 @@ func (f *fields) want(name string, kind byte, what string) *value {
 		return nil
 	}
 	return v
-}
-
-func (f *fields) checked(name, text string, least, most int) string {
-	var faults db.Faults
-	if faults.Text("", text, least, most); faults != nil {
-		f.fault(name, faults[0].Detail)
-		return ""
-	}
-	return text
 }
 
 // unknown reports, in every object that was looked into, the members that nobody asked for.

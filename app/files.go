@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	_ "embed"
+	"fmt"
 	"net/http"
 
 	"github.com/labstack/echo/v4"
@@ -18,18 +19,19 @@ func (a *API) openapi(c echo.Context) error {
 
 // static serves what pages refer to.
 func (a *API) static(c echo.Context) error {
-	if _, known := staticFiles[c.Param("*")]; !known {
+	file, known := staticFiles[c.Param("*")]
+	if !known {
 		return echo.ErrNotFound
 	}
-	serveStatic(c.Response(), c.Request())
+	file.serve(c.Response(), c.Request())
 	return nil
 }
 
-// writePage answers with a page, whole or not at all.
+// writePage answers with a page, whole or not at all, so that a page of the fault can still be shown.
 func writePage(c echo.Context, status int, name string, data any) error {
 	var page bytes.Buffer
-	if err := renderPage(&page, name, data); err != nil {
-		return err
+	if err := pages.ExecuteTemplate(&page, name, data); err != nil {
+		return fmt.Errorf("page %s: %w", name, err)
 	}
 	return c.HTMLBlob(status, page.Bytes())
 }

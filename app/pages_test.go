@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/labstack/echo/v4"
 )
 
 var samplePlace = storeView{
@@ -47,7 +49,7 @@ func testPages() map[string]any {
 func render(t *testing.T, name string, data any) string {
 	t.Helper()
 	var page bytes.Buffer
-	if err := renderPage(&page, name, data); err != nil {
+	if err := pages.ExecuteTemplate(&page, name, data); err != nil {
 		t.Fatal(err)
 	}
 	return page.String()
@@ -96,9 +98,10 @@ func TestPagesReferToWhatIsThere(t *testing.T) {
 
 func TestPageThatFailsWritesNothing(t *testing.T) {
 	t.Parallel()
-	var page bytes.Buffer
-	if err := renderPage(&page, "menu", faultPage{}); err == nil || page.Len() > 0 {
-		t.Errorf("error %v after %d bytes", err, page.Len())
+	answer := httptest.NewRecorder()
+	c := echo.New().NewContext(httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil), answer)
+	if err := writePage(c, http.StatusOK, "menu", faultPage{}); err == nil || c.Response().Committed || answer.Body.Len() > 0 {
+		t.Errorf("error %v after %d bytes", err, answer.Body.Len())
 	}
 }
 
@@ -147,11 +150,13 @@ func TestModulesAreFetchedAtOnce(t *testing.T) {
 
 func TestStaticFiles(t *testing.T) {
 	t.Parallel()
+	files := echo.New()
+	files.GET("/static/*", new(API).static)
 	get := func(target, etag string) *httptest.ResponseRecorder {
 		request := httptest.NewRequestWithContext(t.Context(), http.MethodGet, target, nil)
 		request.Header.Set("If-None-Match", etag)
 		answer := httptest.NewRecorder()
-		serveStatic(answer, request)
+		files.ServeHTTP(answer, request)
 		return answer
 	}
 	first := get("/static/frenchpress.css", "")

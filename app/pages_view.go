@@ -1,13 +1,13 @@
 package main
 
 import (
-	"bytes"
 	"embed"
 	"fmt"
 	"html/template"
-	"io"
 	"strings"
 	"time"
+
+	"frenchpress/db"
 )
 
 //go:embed templates/*.html
@@ -15,17 +15,6 @@ var templateFiles embed.FS
 
 // pages holds every page, parsed once; a broken template stops the start.
 var pages = template.Must(template.ParseFS(templateFiles, "templates/*.html"))
-
-// renderPage writes the named page. Nothing is written when the template fails,
-// so that the caller can still answer with the error page.
-func renderPage(w io.Writer, name string, data any) error {
-	var page bytes.Buffer
-	if err := pages.ExecuteTemplate(&page, name, data); err != nil {
-		return fmt.Errorf("render page %s: %w", name, err)
-	}
-	_, err := page.WriteTo(w)
-	return err
-}
 
 // head is what every page's <head> needs. Script names a module under /static/, empty for none.
 type head struct {
@@ -188,12 +177,7 @@ func (f failedRefund) When() string { return f.Since.UTC().Format("2 January 200
 func (f failedRefund) Stamp() string { return f.Since.UTC().Format(time.RFC3339) }
 
 // storyEntry is one thing that happened. Kind is request, state, charge, refund, ledger, job or notification.
-type storyEntry struct {
-	At     time.Time
-	Kind   string
-	Title  string
-	Detail string
-}
+type storyEntry db.StoryEntry
 
 // faultPage is every page that could not be shown ("fault").
 type faultPage struct {

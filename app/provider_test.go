@@ -111,7 +111,7 @@ func TestProviderElsewhere(t *testing.T) {
 		}
 	}
 	dbtest.Becomes(t, 30*time.Second, "all messages are worked", func() bool {
-		return s.count(t, `select count(*) from provider_messages where worked_at is null`) == 0
+		return s.count(t, `select count(*) from river_job where kind = 'provider_message' and state <> 'completed'`) == 0
 	})
 	if n := s.count(t, `select count(*) from provider_messages`); n == 0 {
 		t.Error("the provider has told of nothing")

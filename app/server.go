@@ -128,10 +128,14 @@ func (s *Server) openDatabase(ctx context.Context, config Config, log *slog.Logg
 		return nil, err
 	}
 	unsafe, err := db.Unsafe(ctx, pool)
+	if err != nil {
+		pool.Close()
+		return nil, err
+	}
 	for _, sentence := range unsafe {
 		log.WarnContext(ctx, sentence)
 	}
-	return pool, err
+	return pool, nil
 }
 
 // newAPI opens all that handlers work with, and starts none of it.

@@ -91,9 +91,8 @@ func refundAsked(form url.Values) (db.RefundRequest, error) {
 }
 
 func checkReason(reason string, least int) error {
-	var faults db.Faults
-	if faults.Text("/reason", reason, least, maxReason); len(faults) > 0 {
-		return problem("invalid", "the reason "+faults[0].Detail)
+	if fault := db.TextFault(reason, least, maxReason); fault != "" {
+		return problem("invalid", "the reason "+fault)
 	}
 	return nil
 }

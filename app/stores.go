@@ -2,8 +2,6 @@ package main
 
 import (
 	"net/http"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -161,13 +159,8 @@ func readStorePatch(f *fields) (db.StorePatch, error) {
 		if hours == nil {
 			hours = db.Hours{}
 		}
-		unread := slices.Clone(*f.faults) // what could not be read is not judged once more
-		for _, fault := range hours.Validate().Under("/hours") {
-			if !slices.ContainsFunc(unread, func(u db.Fault) bool {
-				return fault.Pointer == u.Pointer || strings.HasPrefix(fault.Pointer, u.Pointer+"/")
-			}) {
-				f.faults.Add(fault.Pointer, fault.Detail)
-			}
+		for _, fault := range hours.Validate().Under("/hours").Apart(*f.faults) { // what could not be read is not judged once more
+			f.faults.Add(fault.Pointer, fault.Detail)
 		}
 		p.Hours = &hours
 	}

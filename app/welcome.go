@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/jackc/pgx/v5"
+
 	"frenchpress/db"
 )
 
@@ -51,9 +53,11 @@ func (s *Server) firstStaff(ctx context.Context) (password string, err error) {
 	if err != nil || any {
 		return "", err
 	}
-	if _, _, err := db.AddStaff(ctx, s.api.pool, firstAdmin, db.Admin); err != nil {
-		return "", err
-	}
 	password = rand.Text()[:16]
-	return password, db.SetPassword(ctx, s.api.pool, firstAdmin, password)
+	return password, pgx.BeginFunc(ctx, s.api.pool, func(tx pgx.Tx) error {
+		if _, _, err := db.AddStaff(ctx, tx, firstAdmin, db.Admin); err != nil {
+			return err
+		}
+		return db.SetPassword(ctx, tx, firstAdmin, password)
+	})
 }

@@ -13,7 +13,7 @@ const announcementMost = 500 // characters
 
 // AddCampaign keeps a text of 1 to 500 characters that goes to everybody who wants news, and counts them.
 func AddCampaign(ctx context.Context, q Querier, text string) (id uuid.UUID, subscribers int, err error) {
-	if fault := textFault(text, 1, announcementMost); fault != "" {
+	if fault := TextFault(text, 1, announcementMost); fault != "" {
 		return uuid.Nil, 0, errors.New("the text " + fault)
 	}
 	id = newID(time.Now())

@@ -16,7 +16,7 @@ var ErrUnknownToken = errors.New("unknown token")
 type Device struct {
 	StoreID   int32
 	ID        uuid.UUID
-	Name      string // deviceName
+	Name      string
 	CreatedAt time.Time
 	RevokedAt *time.Time
 }

@@ -66,10 +66,9 @@ func (f *Faults) Add(pointer, detail string) {
 	}
 }
 
-// Text reports text that is not least to most characters long, blank where something is asked for, not UTF-8, or holds a
-// control character.
+// Text reports what TextFault says.
 func (f *Faults) Text(pointer, text string, least, most int) {
-	if detail := textFault(text, least, most); detail != "" {
+	if detail := TextFault(text, least, most); detail != "" {
 		f.Add(pointer, detail)
 	}
 }
@@ -111,8 +110,9 @@ func Pointer(path ...any) string {
 	return string(buf)
 }
 
-// textFault says what is wrong with a text, or nothing.
-func textFault(text string, least, most int) string {
+// TextFault says what is wrong with a text that has to be least to most characters long, or nothing: it is not, is blank
+// where something is asked for, not UTF-8, or holds a control character.
+func TextFault(text string, least, most int) string {
 	if text == "" && least == 0 {
 		return ""
 	}

@@ -21,12 +21,6 @@ func MessageAbout(ctx context.Context, q Querier, id string) (kind, object strin
 	return kind, object, err
 }
 
-// MessageWorked takes note that nothing is left to do about a message.
-func MessageWorked(ctx context.Context, q Querier, id string) error {
-	_, err := q.Exec(ctx, `update provider_messages set worked_at = now() where id = $1`, id)
-	return err
-}
-
 // PruneMessages forgets messages older than age, in bites of at most limit rows; it returns how many went.
 func PruneMessages(ctx context.Context, q Querier, age time.Duration, limit int) (int64, error) {
 	tag, err := q.Exec(ctx, `

@@ -155,13 +155,8 @@ func ChargesOf(ctx context.Context, q Querier, refs []OrderRef) ([]*Charge, erro
 	return pgx.CollectRows(rows, scanCharge)
 }
 
-// Stuck are orders whose payment stands still.
-type Stuck struct {
-	Charges, Refunds []OrderRef
-}
-
-// Unsettled are the payments and refunds that have not moved since before cutoff, oldest first, at most limit of each.
-func Unsettled(ctx context.Context, q Querier, cutoff time.Time, limit int) (stuck Stuck, err error) {
+// StuckCharges are the orders with a payment that has not moved since before cutoff, oldest first, at most limit.
+func StuckCharges(ctx context.Context, q Querier, cutoff time.Time, limit int) ([]OrderRef, error) {
 	rows, err := q.Query(ctx, `
     select store_id, order_id
     from payments
@@ -169,13 +164,9 @@ func Unsettled(ctx context.Context, q Querier, cutoff time.Time, limit int) (stu
     order by order_id
     limit $2`, cutoff, limit)
 	if err != nil {
-		return stuck, err
+		return nil, err
 	}
-	if stuck.Charges, err = pgx.CollectRows(rows, pgx.RowToStructByPos[OrderRef]); err != nil {
-		return stuck, err
-	}
-	stuck.Refunds, err = stuckRefunds(ctx, q, cutoff, limit)
-	return stuck, err
+	return pgx.CollectRows(rows, pgx.RowToStructByPos[OrderRef])
 }
 
 // Overdue are open orders in one of the states, placed before cutoff, and ready by then if that is the state, oldest

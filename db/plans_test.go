@@ -293,14 +293,15 @@ func readThrough(t *testing.T, pool *pgxpool.Pool, ref db.OrderRef) {
 	_, errCharges := db.ChargesOf(ctx, pool, []db.OrderRef{ref})
 	_, errIntents := db.StoreIntents(ctx, pool, []*db.Charge{{OrderRef: ref, Attempt: 1, Intent: "intent"}})
 	errMoveOn := db.MoveOn(ctx, pool, &db.Charge{OrderRef: ref, Attempt: 1})
-	_, errUnsettled := db.Unsettled(ctx, pool, now, 100)
+	_, errCharging := db.StuckCharges(ctx, pool, now, 100)
+	_, errRefunding := db.StuckRefunds(ctx, pool, now, 100)
 	_, errOverdue := db.Overdue(ctx, pool, now, []db.Status{db.PaymentPending}, 100)
 	_, errStory := db.Story(ctx, pool, ref)
 	_, errPrune := db.PruneKeys(ctx, pool, 30*time.Hour, 100)
 	_, errAsked := db.RefundsAsked(ctx, pool, ref)
 	_, errFailed := db.FailedRefunds(ctx, pool, uuid.Nil, 0, 50)
 	_, errCount := db.CountFailedRefunds(ctx, pool, 50)
-	errs := []error{errIntents, errMoveOn, errAsked, errFailed, errCount, errList, errFind, errBoard, errWait, errCharges, errUnsettled, errOverdue, errStory, errPrune}
+	errs := []error{errIntents, errMoveOn, errAsked, errFailed, errCount, errList, errFind, errBoard, errWait, errCharges, errCharging, errRefunding, errOverdue, errStory, errPrune}
 	if i := slices.IndexFunc(errs, func(err error) bool { return err != nil }); i >= 0 {
 		t.Fatal(errs[i])
 	}

@@ -149,7 +149,7 @@ func (p *pricer) line(i int, req *LineRequest) PricedLine {
 		p.faults.Add(Pointer("lines", i, "quantity"), fmt.Sprintf("must be from 1 to %d", MaxQuantity))
 		quantity = 1
 	}
-	if detail := textFault(req.Note, 0, maxNote); detail != "" {
+	if detail := TextFault(req.Note, 0, maxNote); detail != "" {
 		p.faults.Add(Pointer("lines", i, "note"), detail)
 	}
 	at := p.index.items[req.Item]

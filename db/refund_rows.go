@@ -98,8 +98,9 @@ func RefundsAsked(ctx context.Context, q Querier, ref OrderRef) ([]Refund, error
 	return asked, nil
 }
 
-// stuckRefunds are the orders with a refund that has waited for the provider since before cutoff, at most limit.
-func stuckRefunds(ctx context.Context, q Querier, cutoff time.Time, limit int) ([]OrderRef, error) {
+// StuckRefunds are the orders with a refund that has waited for the provider since before cutoff, oldest first, at most
+// limit.
+func StuckRefunds(ctx context.Context, q Querier, cutoff time.Time, limit int) ([]OrderRef, error) {
 	rows, err := q.Query(ctx, `
     select distinct on (order_id) store_id, order_id
     from refunds

@@ -266,8 +266,8 @@ func TestRefundsInTheDatabase(t *testing.T) {
 		if err != nil || string(read.JSON()) != string(now.JSON()) || fmt.Sprint(read.Refunds) != fmt.Sprint(now.Refunds) {
 			t.Fatalf("written is\n%s %+v, read\n%s %+v, %v", now.JSON(), now.Refunds, read.JSON(), read.Refunds, err)
 		}
-		stuck, err := db.Unsettled(t.Context(), pool, time.Now().Add(time.Minute), 10)
-		if open := len(now.Refunds) > 0 && now.Refunds[0].Status == db.RefundAsked; err != nil || (len(stuck.Refunds) > 0) != open {
+		stuck, err := db.StuckRefunds(t.Context(), pool, time.Now().Add(time.Minute), 10)
+		if open := len(now.Refunds) > 0 && now.Refunds[0].Status == db.RefundAsked; err != nil || (len(stuck) > 0) != open {
 			t.Errorf("with refunds %+v stuck are %v, %v", now.Refunds, stuck, err)
 		}
 	}

@@ -22,13 +22,12 @@ const (
 
 // Staff is a member of the chain's staff.
 type Staff struct {
-	ID           int32
 	Name         string
 	Role         string
 	PasswordHash *string
 }
 
-const staffColumns = `staff_id, name, role, password_hash`
+const staffColumns = `name, role, password_hash`
 
 const (
 	passwordLeast = 10 // characters
@@ -127,7 +126,7 @@ func IsEmail(text string) bool {
 
 // SetEmail says where the mail of a member of staff goes, or returns ErrNotFound.
 func SetEmail(ctx context.Context, q Querier, name, email string) error {
-	if textFault(email, 1, 254) != "" || !IsEmail(email) {
+	if TextFault(email, 1, 254) != "" || !IsEmail(email) {
 		return errors.New("this is no e-mail address")
 	}
 	tag, err := q.Exec(ctx, `
@@ -141,7 +140,7 @@ func SetEmail(ctx context.Context, q Querier, name, email string) error {
 }
 
 // PasswordFault says why a text is no password of 10 to 200 characters, as in "must be at least …"; empty if it is one.
-func PasswordFault(password string) string { return textFault(password, passwordLeast, passwordMost) }
+func PasswordFault(password string) string { return TextFault(password, passwordLeast, passwordMost) }
 
 // SetPassword gives a member of staff a password of 10 to 200 characters, or returns ErrNotFound.
 func SetPassword(ctx context.Context, q Querier, name, password string) error {

@@ -16,7 +16,7 @@ import (
 
 const (
 	// pageSize is the subscribers of one job: with lettersAtOnce a channel may take a second for each.
-	pageSize      = 100
+	pageSize      = 50
 	lettersAtOnce = 4
 )
 
@@ -114,7 +114,7 @@ func (w *pageWorker) send(ctx context.Context, campaign uuid.UUID, text string, 
 	letters.SetLimit(lettersAtOnce)
 	for i, subscriber := range to {
 		letters.Go(func() error {
-			outcomes[i] = w.client.sendOn(ctx, Message{
+			outcomes[i] = w.client.send(ctx, Message{
 				StoreID: db.Chain, Subject: campaignSubject(campaign, subscriber.To), Kind: "marketing",
 				Channel: subscriber.Channel, Address: subscriber.To, Text: text,
 			})

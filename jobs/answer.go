@@ -9,7 +9,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/stripe/stripe-go/v85"
 )
@@ -35,7 +34,7 @@ type said struct {
 	Intent  *Intent // with told
 	Failure string  // a stable word for the customer, with declined
 	Words   string  // the provider's own, for staff
-	Err     error   // with all but told and declined
+	Err     error   // with all but told
 }
 
 // The states of an intent, in the provider's words.
@@ -57,9 +56,7 @@ type Intent struct {
 	Reason   string // why it was canceled
 	Order    string // how our books name the order: db.Charge's Reference
 	Attempt  int
-	Amount   int64
 	Received int64
-	Created  time.Time
 }
 
 // Refund is what the provider knows of money given back.
@@ -71,7 +68,6 @@ type Refund struct {
 	Amount  int64
 	State   string
 	Failure string
-	Created time.Time
 }
 
 // Gone tells whether the money is on its way back or there.
@@ -88,8 +84,7 @@ func (r *refusal) Error() string { return "the provider refuses for good: " + r.
 type answer struct {
 	ID       string            `json:"id"`
 	Status   string            `json:"status"`
-	Amount   int64             `json:"amount"`
-	Created  int64             `json:"created"`
+	Amount   int64             `json:"amount"` // of a refund
 	Metadata map[string]string `json:"metadata"`
 
 	Received int64      `json:"amount_received"`     // of an intent
@@ -109,7 +104,7 @@ type lastFault struct {
 
 func (a *answer) intent() *Intent {
 	i := &Intent{
-		ID: a.ID, State: a.Status, Reason: a.Reason, Order: a.Metadata["order"], Amount: a.Amount, Received: a.Received, Created: time.Unix(a.Created, 0),
+		ID: a.ID, State: a.Status, Reason: a.Reason, Order: a.Metadata["order"], Received: a.Received,
 	}
 	i.Attempt, _ = strconv.Atoi(a.Metadata["attempt"]) // of an intent of ours it is a number
 	if a.Last != nil {
@@ -123,13 +118,13 @@ func (a *answer) intent() *Intent {
 
 func (a *answer) refund() *Refund {
 	return &Refund{ID: a.ID, Intent: a.Intent, Order: a.Metadata["order"], Key: a.Metadata["key"], Amount: a.Amount,
-		State: a.Status, Failure: a.Failure, Created: time.Unix(a.Created, 0)}
+		State: a.Status, Failure: a.Failure}
 }
 
 // intentOf is an intent as the library shows it with a fault.
 func intentOf(in *stripe.PaymentIntent) *Intent {
 	a := &answer{
-		ID: in.ID, Status: string(in.Status), Amount: in.Amount, Received: in.AmountReceived, Created: in.Created,
+		ID: in.ID, Status: string(in.Status), Received: in.AmountReceived,
 		Reason: string(in.CancellationReason), Metadata: in.Metadata,
 	}
 	if last := in.LastPaymentError; last != nil {

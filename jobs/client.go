@@ -128,9 +128,6 @@ func New(pool, queue *pgxpool.Pool, config Config) (*Client, error) {
 	return c, err
 }
 
-// River is the underlying client, for the dashboard.
-func (c *Client) River() *river.Client[pgx.Tx] { return c.river }
-
 // Start works jobs until Stop. The context only bounds the start.
 func (c *Client) Start(ctx context.Context, orders *db.Orders) error {
 	c.orders = orders

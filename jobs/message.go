@@ -118,14 +118,9 @@ func (w *messageWorker) Work(ctx context.Context, job *river.Job[messageArgs]) e
 		return err
 	}
 	if strings.HasPrefix(kind, "payment_intent.") {
-		err = w.client.hearOfIntent(ctx, object)
-	} else {
-		err = w.client.hearOfRefund(ctx, object)
+		return w.client.hearOfIntent(ctx, object)
 	}
-	if err != nil {
-		return err
-	}
-	return db.MessageWorked(ctx, w.client.pool, job.Args.Message)
+	return w.client.hearOfRefund(ctx, object)
 }
 
 // hearOfIntent carries on with the charge whose intent it is.

@@ -63,39 +63,27 @@ func (c *Client) notifyOrder(ctx context.Context, notice db.Notice) error {
 	if err != nil {
 		return err
 	}
-	return c.send(ctx, Message{
+	m := Message{
 		StoreID: notice.StoreID, Subject: notice.ID, Kind: notice.Kind,
 		Text: messageText(notice.Kind, order), Stale: stale(notice.Kind, order),
-	}, order.Contact)
-}
-
-// send offers a message to each channel. Every attempt is logged, also one that was suppressed.
-func (c *Client) send(ctx context.Context, m Message, to *db.Contact) error {
+	}
 	var failed error
-	for _, address := range to.Addresses() {
+	for _, address := range order.Contact.Addresses() {
 		m.Channel, m.Address = address.Channel, address.To
-		if err := c.sendOn(ctx, m); err != nil {
-			failed = errors.Join(failed, err)
-		}
+		failed = errors.Join(failed, c.send(ctx, m))
 	}
 	return failed
 }
 
-// sendOn sends a message on its channel at most once: it is claimed before, and what was claimed is
-// never sent again unless the channel said for certain that it was not sent.
-func (c *Client) sendOn(ctx context.Context, m Message) error {
+// send sends a message on its channel at most once: it is claimed before, and what was claimed is never sent again unless
+// the channel said for certain that it was not sent. Every attempt is logged, also one that was suppressed.
+func (c *Client) send(ctx context.Context, m Message) error {
 	claim := db.Notification{StoreID: m.StoreID, Subject: m.Subject, Kind: m.Kind, Channel: m.Channel, Address: m.Address}
-	why := m.Stale
-	if why == "" {
-		var err error
-		if why, err = db.ClaimNotification(ctx, c.pool, claim); err != nil {
-			return err
-		}
-	} else if err := db.SuppressNotification(ctx, c.pool, claim, why); err != nil {
-		return err
+	if m.Stale != "" {
+		return db.SuppressNotification(ctx, c.pool, claim, m.Stale)
 	}
-	if why != "" {
-		return nil
+	if why, err := db.ClaimNotification(ctx, c.pool, claim); err != nil || why != "" {
+		return err
 	}
 	err := c.channels[m.Channel].Send(ctx, m)
 	keeping, cancel := context.WithTimeout(context.WithoutCancel(ctx), keepWithin)

@@ -42,17 +42,11 @@ const (
 // Provider charges cards and gives money back: whoever speaks Stripe's API at an address, or the built-in sandbox.
 // Nothing is tried again in here: what follows an answer, or none, is for next to say.
 type Provider struct {
-	library   library
+	library   *stripe.BackendImplementation // makes requests and reads refusals
 	transport http.RoundTripper
 	key       string
 	at        string // for the log
 	log       *slog.Logger
-}
-
-// library is what we need of the provider's own one: it makes requests and reads refusals.
-type library interface {
-	NewRequest(method, path, key, contentType string, params *stripe.Params) (*http.Request, error)
-	ResponseToError(response *http.Response, body []byte) error
 }
 
 // NewProvider makes a client of the provider at an address. With a transport of its own nothing goes over the network.
@@ -73,7 +67,7 @@ func NewProvider(at, key string, transport http.RoundTripper, log *slog.Logger) 
 		EnableTelemetry: stripe.Bool(false),
 		LeveledLogger:   &stripe.LeveledLogger{Level: stripe.LevelNull},
 	})
-	return &Provider{library: backend.(library), transport: transport, key: key, at: at, log: log}
+	return &Provider{library: backend.(*stripe.BackendImplementation), transport: transport, key: key, at: at, log: log}
 }
 
 // Create makes the intent of a charge, with the card but without taking money.

@@ -165,11 +165,11 @@ func (c *Client) lookAgain(ctx context.Context) error {
 
 // stuck are the charges that have not been settled for long, the oldest of them.
 func (c *Client) stuck(ctx context.Context) (suspects []db.Suspect, err error) {
-	unsettled, err := db.Unsettled(ctx, c.pool, time.Now().Add(-unsettledFor), againAtOnce)
+	unsettled, err := db.StuckCharges(ctx, c.pool, time.Now().Add(-unsettledFor), againAtOnce)
 	if err != nil {
 		return nil, err
 	}
-	charges, err := db.ChargesOf(ctx, c.pool, unsettled.Charges)
+	charges, err := db.ChargesOf(ctx, c.pool, unsettled)
 	for _, charge := range charges {
 		if charge.Intent != "" {
 			suspects = append(suspects, db.Suspect{Intent: charge.Intent, OrderRef: charge.OrderRef, Attempt: charge.Attempt})

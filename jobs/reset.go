@@ -48,7 +48,7 @@ func (w *resetWorker) Work(ctx context.Context, job *river.Job[resetArgs]) error
 	if err != nil {
 		return err
 	}
-	return unlessBusy([]error{w.client.sendOn(ctx, Message{
+	return unlessBusy([]error{w.client.send(ctx, Message{
 		StoreID: db.Chain, Subject: reset.ID, Kind: "password_reset", Channel: "email", Address: reset.Email,
 		Text: fmt.Sprintf("%s, your code for a new password is %s. It works once, within %d minutes. If you did not ask for it, do nothing: your password stays.",
 			reset.Name, reset.Code(w.client.config.Secret), int(db.ResetLife/time.Minute)),

@@ -66,8 +66,13 @@ type sweepWorker struct {
 }
 
 func (w *sweepWorker) Work(ctx context.Context, _ *river.Job[sweepArgs]) error {
-	stuck, err := db.Unsettled(ctx, w.client.pool, time.Now().Add(-sweepAfter), bite)
-	if err != nil || len(stuck.Charges)+len(stuck.Refunds) == 0 {
+	cutoff := time.Now().Add(-sweepAfter)
+	charges, err := db.StuckCharges(ctx, w.client.pool, cutoff, bite)
+	if err != nil {
+		return err
+	}
+	refunds, err := db.StuckRefunds(ctx, w.client.pool, cutoff, bite)
+	if err != nil || len(charges)+len(refunds) == 0 {
 		return err
 	}
 	have, err := w.jobsOf(ctx)
@@ -80,10 +85,10 @@ func (w *sweepWorker) Work(ctx context.Context, _ *river.Job[sweepArgs]) error {
 			params = append(params, river.InsertManyParams{Args: args})
 		}
 	}
-	for _, ref := range stuck.Charges {
+	for _, ref := range charges {
 		add(settleArgs{ref}, ref)
 	}
-	for _, ref := range stuck.Refunds {
+	for _, ref := range refunds {
 		add(refundArgs{ref}, ref)
 	}
 	if len(params) == 0 {

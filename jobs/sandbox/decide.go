@@ -27,7 +27,7 @@ func (s *Sandbox) decide(c *call, in *intentState) (*line, error) {
 	if err := s.force(c, card, fault); err != nil {
 		return nil, err
 	}
-	in.LastToken, in.Decline = in.Token, nil
+	in.Decline = nil
 	switch {
 	case card.challenge:
 		in.Status = statuses[requiresAction]

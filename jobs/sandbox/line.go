@@ -70,7 +70,6 @@ type intentState struct {
 	Currency    string            `json:"currency"`
 	Status      string            `json:"status"`
 	Token       string            `json:"token,omitempty"`
-	LastToken   string            `json:"last_token,omitempty"` // of the last attempt
 	Attempts    int               `json:"attempts,omitempty"`
 	ChargedAt   int64             `json:"charged_at,omitempty"`
 	Types       []string          `json:"types"`

@@ -99,7 +99,7 @@ func Open(dir string, options Options) (*Sandbox, error) {
 	if err := s.reopen(filepath.Join(dir, "books.jsonl")); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the sandbox's books: %w", err), lock.Close())
 	}
-	s.hooks = newWebhooks(options, &s.faults)
+	s.hooks = newWebhooks(options)
 	s.routes = s.route()
 	s.resume()
 	return s, nil

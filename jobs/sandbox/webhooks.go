@@ -42,7 +42,6 @@ const (
 type webhooks struct {
 	url, secret string
 	log         *slog.Logger
-	faults      *faultSource
 	client      *http.Client
 	queue       chan *webhook
 	waiting     atomic.Int64
@@ -81,8 +80,8 @@ type requestShape struct {
 	Key *string `json:"idempotency_key"`
 }
 
-func newWebhooks(options Options, faults *faultSource) *webhooks {
-	h := &webhooks{url: options.WebhookURL, secret: options.WebhookSecret, log: options.Log, faults: faults}
+func newWebhooks(options Options) *webhooks {
+	h := &webhooks{url: options.WebhookURL, secret: options.WebhookSecret, log: options.Log}
 	h.ctx, h.stop = context.WithCancel(context.Background())
 	if h.url == "" {
 		return h
