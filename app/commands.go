@@ -66,7 +66,9 @@ func (serveCommand) Run(ctx context.Context, log *slog.Logger) error {
 	}
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopWait)
 	defer cancel()
-	return errors.Join(err, server.Close(closing))
+	err = errors.Join(err, server.Close(closing))
+	log.Info("closed", slog.Bool("clean", err == nil))
+	return err
 }
 
 type pairCommand struct {

@@ -90,10 +90,18 @@ func (f *fields) oneOf(name string, allowed ...string) string {
 		return ""
 	}
 	if !slices.Contains(allowed, v.text) {
-		f.fault(name, "must be one of "+strings.Join(allowed, ", "))
+		f.fault(name, "must be "+oneOf(allowed))
 		return ""
 	}
 	return v.text
+}
+
+// oneOf are words for what is allowed.
+func oneOf(allowed []string) string {
+	if len(allowed) == 1 {
+		return allowed[0]
+	}
+	return "one of " + strings.Join(allowed, ", ")
 }
 
 // int64 is a required integer within bounds.

@@ -41,17 +41,12 @@ func (a *API) findOrder(c echo.Context) error {
 
 // orderSought is the order that is meant. A Problem says what to say better, or that there is none.
 func (a *API) orderSought(ctx context.Context, f findView) (*db.Store, uuid.UUID, error) {
+	if text := strings.TrimSpace(f.Order); text != "" {
+		return a.orderOfID(ctx, text)
+	}
 	store, err := a.storeSought(f.Store)
 	if err != nil {
 		return nil, uuid.Nil, err
-	}
-	if text := strings.TrimSpace(f.Order); text != "" {
-		id, ok := parseUUID(text)
-		if !ok {
-			return nil, uuid.Nil, problem("bad_query", "an order's id looks like 019ab6c0-5f00-7abc-8def-0123456789ab")
-		}
-		_, err := db.OrderByID(ctx, a.pool, db.OrderRef{StoreID: store.ID, ID: id})
-		return store, id, missing(err, "%s has no order with this id", store.Name)
 	}
 	number, err := strconv.ParseUint(strings.TrimSpace(f.Number), 10, 31)
 	if err != nil {
@@ -66,6 +61,23 @@ func (a *API) orderSought(ctx context.Context, f findView) (*db.Store, uuid.UUID
 	from, to := db.DayBounds(day, store.Location)
 	id, err := db.FindOrder(ctx, a.pool, store.ID, int(number), from, to)
 	return store, id, missing(err, "%s has no order %d of %s", store.Name, number, day.Format("2 January 2006"))
+}
+
+// orderOfID needs no store: nobody who has an order's id in front of him should have to know where it was placed.
+func (a *API) orderOfID(ctx context.Context, text string) (*db.Store, uuid.UUID, error) {
+	id, ok := parseUUID(text)
+	if !ok {
+		return nil, uuid.Nil, problem("bad_query", "an order's id looks like 019ab6c0-5f00-7abc-8def-0123456789ab")
+	}
+	storeID, err := db.StoreOfOrder(ctx, a.pool, id)
+	if err != nil {
+		return nil, uuid.Nil, missing(err, "there is no order with this id")
+	}
+	store, ok := a.catalog.StoreByID(storeID)
+	if !ok {
+		return nil, uuid.Nil, problem("not_found", "the order's store was opened this very moment; try again")
+	}
+	return store, id, nil
 }
 
 // storeSought is the store of that slug, else the only one that a search finds.

@@ -24,14 +24,15 @@ func readMenu(f *fields, currency string) (*db.Menu, error) {
 		}
 		m.Categories = append(m.Categories, c)
 	}
-	if err := f.err(); err != nil {
-		return nil, err
-	}
 	data, err := json.Marshal(m)
 	if err != nil {
 		return nil, err
 	}
-	return db.ParseMenu(data)
+	menu, err := db.ParseMenu(data)
+	if fault := f.errWith(err); fault != nil {
+		return nil, fault
+	}
+	return menu, err
 }
 
 func readItem(f *fields) db.Item {

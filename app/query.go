@@ -142,7 +142,7 @@ func (q *query) oneOf(name string, allowed ...string) string {
 			return word
 		}
 	}
-	q.fault("%s must be one of %s", name, strings.Join(allowed, ", "))
+	q.fault("%s must be %s", name, oneOf(allowed))
 	return ""
 }
 

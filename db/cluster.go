@@ -233,7 +233,7 @@ func (c *Cluster) supervise(ctx context.Context) {
 			pause = firstRestartPause
 		}
 		slog.Error("the private PostgreSQL ended by itself and will be started again",
-			"dir", c.dir, "error", c.said.complaint(err), "pause", pause)
+			"dir", c.dir, "error", c.said.complaint(err), "pause_ms", pause.Milliseconds())
 		select {
 		case <-ctx.Done():
 			return

@@ -72,6 +72,15 @@ func FindOrder(ctx context.Context, q Querier, storeID int32, number int, from, 
 	return id, err
 }
 
+// StoreOfOrder is where an order was placed, or ErrNotFound.
+func StoreOfOrder(ctx context.Context, q Querier, id uuid.UUID) (storeID int32, err error) {
+	err = q.QueryRow(ctx, `select store_id from order_history where order_id = $1 limit 1`, id).Scan(&storeID)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return 0, ErrNotFound
+	}
+	return storeID, err
+}
+
 const findOrder = `
     select id
     from orders

@@ -288,6 +288,7 @@ func readThrough(t *testing.T, pool *pgxpool.Pool, ref db.OrderRef) {
 	ctx, now := t.Context(), time.Now()
 	_, errList := db.ListOrders(ctx, pool, ref.StoreID, db.OrderFilter{Status: db.PickedUp, From: now.AddDate(0, 0, -20), To: now, Limit: 50})
 	_, errFind := db.FindOrder(ctx, pool, ref.StoreID, 1, now.AddDate(0, 0, -1), now)
+	_, errStoreOf := db.StoreOfOrder(ctx, pool, ref.ID)
 	_, errBoard := db.BoardOrders(ctx, pool, ref.StoreID)
 	_, errWait := db.WaitMinutes(ctx, pool, []*db.Store{{ID: ref.StoreID}})
 	_, errCharges := db.ChargesOf(ctx, pool, []db.OrderRef{ref})
@@ -301,7 +302,7 @@ func readThrough(t *testing.T, pool *pgxpool.Pool, ref db.OrderRef) {
 	_, errAsked := db.RefundsAsked(ctx, pool, ref)
 	_, errFailed := db.FailedRefunds(ctx, pool, uuid.Nil, 0, 50)
 	_, errCount := db.CountFailedRefunds(ctx, pool, 50)
-	errs := []error{errIntents, errMoveOn, errAsked, errFailed, errCount, errList, errFind, errBoard, errWait, errCharges, errCharging, errRefunding, errOverdue, errStory, errPrune}
+	errs := []error{errIntents, errMoveOn, errAsked, errFailed, errCount, errList, errFind, errStoreOf, errBoard, errWait, errCharges, errCharging, errRefunding, errOverdue, errStory, errPrune}
 	if i := slices.IndexFunc(errs, func(err error) bool { return err != nil }); i >= 0 {
 		t.Fatal(errs[i])
 	}

@@ -50,27 +50,41 @@ func (h *Hub) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return every(ctx, relayEvery, "telling other processes of orders", h.tell) })
 	g.Go(func() error { return every(ctx, historyEvery, "reading the history of other processes", h.readHistory) })
-	g.Go(func() error { return every(ctx, reconnectWait, "listening to other processes", h.listen) })
+	listening := &trouble{what: "listening to other processes"}
+	g.Go(func() error {
+		return listening.every(ctx, reconnectWait, func(ctx context.Context) error { return h.listen(ctx, listening) })
+	})
 	return g.Wait()
 }
 
-// every calls fn at once, and again and again with a pause, until ctx ends. Failures are logged, the same one once.
+// trouble tells of failures at something, the same one once, and of their end. One goroutine has it.
+type trouble struct{ what, failing string }
+
+func (t *trouble) note(err error) {
+	switch {
+	case err != nil && err.Error() != t.failing:
+		t.failing = err.Error()
+		slog.Warn("failing, will be tried again", "what", t.what, "error", err)
+	case err == nil && t.failing != "":
+		t.failing = ""
+		slog.Info("works again", "what", t.what)
+	}
+}
+
+// every calls fn at once, and again and again with a pause, until ctx ends.
 func every(ctx context.Context, pause time.Duration, what string, fn func(context.Context) error) error {
-	var failing string
+	return (&trouble{what: what}).every(ctx, pause, fn)
+}
+
+func (t *trouble) every(ctx context.Context, pause time.Duration, fn func(context.Context) error) error {
 	ticker := time.NewTicker(pause)
 	defer ticker.Stop()
 	for {
 		err := fn(ctx)
-		switch {
-		case ctx.Err() != nil:
+		if ctx.Err() != nil {
 			return nil
-		case err != nil && err.Error() != failing:
-			failing = err.Error()
-			slog.Warn("failing, will be tried again", "what", what, "error", err)
-		case err == nil && failing != "":
-			failing = ""
-			slog.Info("works again", "what", what)
 		}
+		t.note(err)
 		select {
 		case <-ctx.Done():
 			return nil
@@ -104,7 +118,7 @@ func (h *Hub) tell(ctx context.Context) error {
 }
 
 // listen hears what the other processes tell, on a connection of its own, until it breaks.
-func (h *Hub) listen(ctx context.Context) error {
+func (h *Hub) listen(ctx context.Context, t *trouble) error {
 	conn, err := pgx.ConnectConfig(ctx, h.pool.Config().ConnConfig)
 	if err != nil {
 		return err
@@ -113,6 +127,7 @@ func (h *Hub) listen(ctx context.Context) error {
 	if _, err := conn.Exec(ctx, "listen "+ordersChannel); err != nil {
 		return err
 	}
+	t.note(nil)
 	for {
 		told, err := conn.WaitForNotification(ctx)
 		if err != nil {

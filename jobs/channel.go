@@ -36,7 +36,7 @@ func logChannels(log *slog.Logger) map[string]Channel {
 type logChannel struct{ log *slog.Logger }
 
 func (c logChannel) Send(ctx context.Context, m Message) error {
-	c.log.InfoContext(ctx, "message", "channel", m.Channel, "kind", m.Kind, "to", masked(m.Address), "store", m.StoreID,
+	c.log.InfoContext(ctx, "message", "channel", m.Channel, "kind", m.Kind, "to", masked(m.Address), "store_id", m.StoreID,
 		"subject", m.Subject, "text", m.Text)
 	return nil
 }

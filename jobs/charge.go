@@ -245,7 +245,7 @@ func (c *Client) logAnswer(ctx context.Context, charge *db.Charge, heard said) {
 		level = slog.LevelError
 	}
 	c.config.Log.LogAttrs(ctx, level, "the provider did not do as it was asked; what it knows of the charge decides what follows",
-		slog.Int("store", int(charge.StoreID)), slog.String("order", charge.ID.String()), slog.Int("attempt", charge.Attempt),
+		slog.Int("store_id", int(charge.StoreID)), slog.String("order", charge.ID.String()), slog.Int("attempt", charge.Attempt),
 		slog.String("intent", charge.Intent), slog.String("meaning", string(heard.Word)), slog.Any("error", heard.Err))
 }
 

@@ -309,7 +309,7 @@ func TestLogChannel(t *testing.T) {
 		if err := channel.Send(t.Context(), m); err != nil {
 			t.Error(err)
 		}
-		for _, part := range []string{m.Text, m.Kind, "channel=" + name, m.Subject.String(), "store=7"} {
+		for _, part := range []string{m.Text, m.Kind, "channel=" + name, m.Subject.String(), "store_id=7"} {
 			if !strings.Contains(out.String(), part) {
 				t.Errorf("%q is not in the line %s", part, out.String())
 			}

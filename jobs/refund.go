@@ -75,7 +75,7 @@ func (c *Client) giveBack(ctx context.Context, charge *db.Charge, refund *db.Ref
 	case errors.As(err, &refused):
 		said = db.RefundFailed(refund.N, refund.Tries, refused.words)
 		c.config.Log.LogAttrs(ctx, slog.LevelWarn, "the provider refused a refund for good; it waits for staff at /staff/refunds",
-			slog.Int("store", int(charge.StoreID)), slog.String("order", charge.ID.String()), slog.Int("refund", refund.N),
+			slog.Int("store_id", int(charge.StoreID)), slog.String("order", charge.ID.String()), slog.Int("refund", refund.N),
 			slog.String("reason", refused.words))
 	case err != nil:
 		return err

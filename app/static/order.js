@@ -151,7 +151,7 @@ function lost(is) {
 function stranger(words) {
   lost(false);
   one('#receipt').removeAttribute('aria-busy');
-  fill(one('#order-head'), h('p', { class: 'news' }, 'This order is closed to you'), h('p', { class: 'news-more' }, words));
+  fill(one('#order-head'), h('p', { class: 'news' }, 'This order cannot be shown'), h('p', { class: 'news-more' }, words));
 }
 
 function refused(problem) {

@@ -13,7 +13,8 @@ export function pausing(store, { push, pending }) {
   let until;
   closable(sheet);
   fill(sheet, h('h2', { id: 'pause-title' }, 'Pause new orders'), h('p', null, 'Orders already here stay. Customers see when it goes on.'),
-    h('div', { class: 'acts' }, LENGTHS.map((minutes) => h('button', { type: 'button', class: 'button', onclick: () => pause(minutes) }, `${minutes} min`))));
+    h('div', { class: 'acts' }, LENGTHS.map((minutes) => h('button', { type: 'button', class: 'button', onclick: () => pause(minutes) }, `${minutes} min`))),
+    h('div', { class: 'acts' }, h('button', { type: 'button', class: 'quiet', onclick: () => sheet.close() }, 'Go on taking orders')));
   one('#pause-open').addEventListener('click', () => sheet.showModal());
 
   function pause(minutes) {
