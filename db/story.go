@@ -26,7 +26,7 @@ func Story(ctx context.Context, q Querier, ref OrderRef) ([]StoryEntry, error) {
     select at, kind, title, detail
     from (
         select k.created_at as at, 'request' as kind, 'POST ' || k.route as title,
-               'key ' || k.key || coalesce(', waiting until ' || k.wait_until, '') || coalesce(', answered ' || k.status, '') as detail
+               'key ' || k.key || coalesce(', answered ' || k.status, ', waiting until ' || k.wait_until, '') as detail
         from idempotency_keys k
         where k.store_id = $1 and k.order_id = $2
         union all

@@ -9,6 +9,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync/atomic"
+	"time"
 
 	"github.com/stripe/stripe-go/v85"
 )
@@ -166,6 +168,9 @@ func (p *Provider) heard(ctx context.Context, tried string, a *answer, err error
 	}
 	var fault *stripe.Error
 	if !errors.As(err, &fault) {
+		if !errors.Is(err, context.Canceled) {
+			p.silence.note(ctx, p.log, tried, err)
+		}
 		return said{Word: silent, Words: "no answer", Err: fmt.Errorf("%s: %w", tried, err)}
 	}
 	if strings.HasPrefix(fault.Param, "payment_method") {
@@ -181,6 +186,21 @@ func (p *Provider) heard(ctx context.Context, tried string, a *answer, err error
 		s.Failure = failureWord(fault)
 	}
 	return s
+}
+
+// silence counts the calls that the provider did not answer. They are told of every silenceTold: a line for each would
+// hide everything else just when the provider is away.
+type silence struct{ calls, told atomic.Int64 }
+
+const silenceTold = 10 * time.Second
+
+func (s *silence) note(ctx context.Context, log *slog.Logger, tried string, err error) {
+	s.calls.Add(1)
+	told, now := s.told.Load(), time.Now().UnixNano()
+	if now-told >= int64(silenceTold) && s.told.CompareAndSwap(told, now) {
+		log.LogAttrs(ctx, slog.LevelWarn, "the provider did not answer; it is asked what it knows of each charge until it does",
+			slog.Int64("calls", s.calls.Swap(0)), slog.String("last", tried), slog.Any("error", err))
+	}
 }
 
 // meaning sorts the faults that the provider tells of.

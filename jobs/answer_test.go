@@ -1,6 +1,7 @@
 package jobs
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/uuid"
@@ -127,4 +129,23 @@ func TestRefundsInEveryState(t *testing.T) {
 			t.Errorf("%q: %q, %v", state, ref, err)
 		}
 	}
+}
+
+// TestSilenceIsToldOfOnce has the provider away: the first call without an answer is told of, the next ones are counted until
+// it is time again.
+func TestSilenceIsToldOfOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var lines bytes.Buffer
+		log := slog.New(slog.NewTextHandler(&lines, nil))
+		var away silence
+		for range 100 {
+			away.note(t.Context(), log, "read", errFault)
+		}
+		time.Sleep(silenceTold)
+		away.note(t.Context(), log, "read", errFault)
+		if said := lines.String(); strings.Count(said, "\n") != 2 || !strings.Contains(said, "calls=1 ") || !strings.Contains(said, "calls=100 ") {
+			t.Errorf("it said\n%s", said)
+		}
+	})
 }

@@ -47,6 +47,7 @@ type Provider struct {
 	key       string
 	at        string // for the log
 	log       *slog.Logger
+	silence   silence
 }
 
 // NewProvider makes a client of the provider at an address. With a transport of its own nothing goes over the network.
