@@ -134,7 +134,7 @@ func browseCustomersPages(t *testing.T, b *browser) {
 	p.fits("the question whether to cancel")
 	stranger := b.tab(t, s, phone)
 	stranger.open(eval[string](p, "location.pathname"))
-	stranger.sees(".news", "This order is closed to you")
+	stranger.sees(".news", "This order cannot be shown")
 	stranger.fits("somebody else's order")
 }
 
