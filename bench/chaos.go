@@ -22,7 +22,7 @@ import (
 const (
 	// chaosMost bounds a run: the long form takes about an hour, the short one less than three minutes.
 	chaosMost      = 3 * time.Hour
-	chaosMostShort = 5 * time.Minute
+	chaosMostShort = 10 * time.Minute
 	// roundOf is how many things break before everything is checked.
 	roundOf = 25
 	// breatheMost is how long nothing breaks in between.
@@ -61,10 +61,10 @@ type chaos struct {
 	progress                      io.Writer
 	begun, lastFault              time.Time
 
-	keys, orders, gaveUp, broken, later, internal, reconnects atomic.Int64
+	orders, gaveUp, broken, later, internal, reconnects atomic.Int64
 
 	mu       sync.Mutex
-	counters []*counter // changed between rounds only, while no guest is there
+	counters []*counter // one more between rounds, when no guest is there but screens still are
 	watches  []*watch
 
 	watching context.Context
@@ -166,13 +166,19 @@ func (s *chaosRun) open(ctx context.Context) (*chaos, error) {
 func (c *chaos) add(ctx context.Context, port string) error {
 	s, err := c.openCounter(ctx, fmt.Sprintf("shop-%d", len(c.counters)+1), port)
 	if s != nil {
+		c.mu.Lock()
+		defer c.mu.Unlock()
 		c.counters = append(c.counters, s)
 	}
 	return err
 }
 
 // pool is the way to any process of the shop.
-func (c *chaos) pool() *Pool { return c.counters[rand.IntN(len(c.counters))].pool }
+func (c *chaos) pool() *Pool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.counters[rand.IntN(len(c.counters))].pool
+}
 
 // rounds breaks everything that is planned with one process, and then with two.
 func (c *chaos) rounds(ctx context.Context) error {
@@ -235,7 +241,7 @@ func (c *chaos) breakAll(ctx context.Context, plan []chaosFault) error {
 
 // fillUp serves guests without anything breaking until there were enough of them.
 func (c *chaos) fillUp(ctx context.Context) error {
-	if c.Short || c.orders.Load() >= c.Orders {
+	if c.orders.Load() >= c.Orders {
 		return nil
 	}
 	fmt.Fprintf(c.progress, "%d of %d orders: guests come until there are enough\n", c.orders.Load(), c.Orders)
@@ -254,7 +260,7 @@ func (c *chaos) serve(ctx context.Context) (leave func()) {
 	var all sync.WaitGroup
 	for i := range c.Guests {
 		all.Go(func() {
-			random := rand.New(rand.NewPCG(c.Seed, uint64(1000*(len(c.result.Rounds)+1)+i)))
+			random := rand.New(rand.NewPCG(c.Seed, uint64(1000*(len(c.result.Rounds)+len(c.counters))+i)))
 			for ctx.Err() == nil {
 				c.blame(c.visit(ctx, random))
 				_ = pause(ctx, time.Duration(random.Int64N(int64(guestRest)))) // the loop looks at the context itself

@@ -24,7 +24,6 @@ type ack struct {
 type acks struct {
 	mu   sync.Mutex
 	file *os.File
-	kept int
 }
 
 func openAcks(path string) (*acks, error) {
@@ -43,7 +42,6 @@ func (a *acks) keep(doing string, store *Store, o *Order) error {
 	if _, err := a.file.Write(append(line, '\n')); err != nil {
 		return err
 	}
-	a.kept++
 	return a.file.Sync()
 }
 

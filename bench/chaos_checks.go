@@ -11,9 +11,6 @@ type chaosCheck struct {
 	run  func(*records) []string
 }
 
-// ledgerCheck is for programs that have a ledger.
-const ledgerCheck = "the ledger sums to zero"
-
 var chaosChecks = []chaosCheck{
 	{"every acknowledged order is there with that total", (*records).lost},
 	{"every acknowledged state is in the order's history", (*records).forgotten},
@@ -26,7 +23,7 @@ var chaosChecks = []chaosCheck{
 	{"one notification for each subject, kind and channel", (*records).repeated},
 	{"no poison job keeps a worker", (*records).poisoned},
 	{"the shop finds no difference to the provider's books", func(r *records) []string { return r.Differences }},
-	{ledgerCheck, (*records).unbalanced},
+	{"the ledger sums to zero", (*records).unbalanced},
 }
 
 // legalNext is the contract's diagram, written down a second time. ready from placed goes by way of in_progress.
@@ -78,9 +75,9 @@ func (r *records) forgotten() (faults []string) {
 	return faults
 }
 
-func (r *records) doubled() []string {
-	if len(r.Orders) > r.Keys {
-		return []string{fmt.Sprintf("%d orders came of %d keys", len(r.Orders), r.Keys)}
+func (r *records) doubled() (faults []string) {
+	for _, key := range r.Twice {
+		faults = append(faults, "several orders came of the key in "+key)
 	}
 	placed := map[string]bool{}
 	for _, a := range r.Acks {
@@ -88,11 +85,11 @@ func (r *records) doubled() []string {
 			continue
 		}
 		if placed[a.Order] {
-			return []string{fmt.Sprintf("order %s answers two keys", a.Order)}
+			faults = append(faults, fmt.Sprintf("order %s answers two keys", a.Order))
 		}
 		placed[a.Order] = true
 	}
-	return nil
+	return faults
 }
 
 func (r *records) chargedTwice() (faults []string) {
@@ -203,8 +200,8 @@ func (r *records) repeated() (faults []string) {
 func (r *records) poisoned() []string { return r.Poison }
 
 func (r *records) unbalanced() []string {
-	if r.Ledger != nil && *r.Ledger != 0 {
-		return []string{fmt.Sprintf("the ledger sums to %d", *r.Ledger)}
+	if r.Ledger != 0 {
+		return []string{fmt.Sprintf("the ledger sums to %d", r.Ledger)}
 	}
 	return nil
 }

@@ -92,7 +92,6 @@ func (g *guest) place(ctx context.Context) error {
 	lines, key := wants[g.random.IntN(len(wants))], newKey()
 	body := fmt.Appendf(nil, `{"fulfilment":"pickup","customer":{"name":"%s %s","email":"%s@example.com"},"lines":%s,"tip":%d,"payment":{"method":"card","token":%q}}`,
 		customers[g.random.IntN(len(customers))], g.c.mark, key, lines, g.random.IntN(3)*50, g.card())
-	g.c.keys.Add(1)
 	return g.c.insist(ctx, func(conn *Conn) {
 		conn.Request("POST", "/v1/stores/", g.store.Slug, "/orders")
 		conn.Header("Idempotency-Key", key)

@@ -50,6 +50,9 @@ func (c *chaos) inspect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if !quiet && len(r.Unfinished) == 0 { // it has ended while the rest was read
+		r.Unfinished = []string{"when the time was over: " + last}
+	}
 	c.result.note(r, chaosRound{Processes: len(c.counters), Faults: c.result.broken(), Settled: took.Seconds(), Last: last, Orders: len(r.Orders)})
 	fmt.Fprintf(c.progress, "%6.1f s  quiet %.1f s after the last fault: %t; %d violations; at last: %s\n",
 		time.Since(c.begun).Seconds(), took.Seconds(), quiet, c.result.violations(), last)

@@ -61,13 +61,13 @@ func openPostgres(ctx context.Context, directory string, log *os.File) (*postgre
 	return p, err
 }
 
-// postgresBin is the directory of the newest server installed; PG_BIN, when set, is the only one.
+// postgresBin is the directory of the newest server installed, else of the one in PATH; PG_BIN, when set, is the only one.
 func postgresBin() (string, error) {
 	if bin := os.Getenv("PG_BIN"); bin != "" {
 		return bin, nil
 	}
 	newest, major := "", 0
-	for _, pattern := range []string{"/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql@*/bin"} {
+	for _, pattern := range []string{"/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql@*/bin", "/usr/local/opt/postgresql@*/bin"} {
 		found, _ := filepath.Glob(pattern) // fails for a bad pattern only
 		for _, bin := range found {
 			digits := strings.TrimLeft(strings.TrimSuffix(bin, "/bin"), "/abcdefghijklmnopqrstuvwxyz-@")
@@ -76,10 +76,14 @@ func postgresBin() (string, error) {
 			}
 		}
 	}
-	if newest == "" {
-		return "", errors.New("no PostgreSQL server is installed")
+	if newest != "" {
+		return newest, nil
 	}
-	return newest, nil
+	server, err := exec.LookPath("postgres")
+	if err != nil {
+		return "", fmt.Errorf("no PostgreSQL server is installed: %w", err)
+	}
+	return filepath.Dir(server), nil
 }
 
 // own makes the data directory, for root that of the user postgres.

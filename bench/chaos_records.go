@@ -16,16 +16,16 @@ const readPatience = 2 * time.Minute
 type records struct {
 	Acks    []ack
 	Screens []watched
-	Keys    int // idempotency keys under which clients tried to place an order
 
 	Moved []movement // the provider's
 
 	Orders     []bookedOrder
+	Twice      []string     // keys under which there is more than one order; each guest's address names his
 	Steps      []bookedStep // by order and version
 	Messages   []sentMessage
 	Unfinished []string // orders, payments and jobs that still want something
 	Poison     []string // poison jobs that are still running
-	Ledger     *int64   // sum of all entries; nil: this program has no ledger
+	Ledger     int64    // sum of all entries
 
 	Differences []string // that the shop itself finds between the provider's books and its own
 }
@@ -59,7 +59,7 @@ type sentMessage struct {
 
 // readRecords gathers everything.
 func (c *chaos) readRecords(ctx context.Context) (*records, error) {
-	r := &records{Keys: int(c.keys.Load())}
+	r := new(records)
 	var err error
 	if r.Acks, err = readAcks(filepath.Join(c.root, "acks")); err != nil {
 		return nil, err
@@ -84,6 +84,14 @@ func (r *records) readDatabase(ctx context.Context, conn *pgx.Conn) (err error) 
     from orders`); err != nil {
 		return err
 	}
+	if r.Twice, err = texts(ctx, conn, `
+    select contact ->> 'email'
+    from orders
+    group by 1
+    having count(*) > 1 and contact ->> 'email' is not null
+    limit 20`); err != nil {
+		return err
+	}
 	if r.Steps, err = collect[bookedStep](ctx, conn, `
     select order_id::text, version, status
     from order_history
@@ -103,7 +111,7 @@ func (r *records) readDatabase(ctx context.Context, conn *pgx.Conn) (err error) 
 	if r.Poison, err = poisonLeft(ctx, conn); err != nil {
 		return err
 	}
-	return r.readLedger(ctx, conn)
+	return conn.QueryRow(ctx, `select coalesce(sum(card + till + sales + tax + tips), 0)::int8 from ledger`).Scan(&r.Ledger)
 }
 
 func collect[T any](ctx context.Context, conn *pgx.Conn, query string) ([]T, error) {
@@ -149,14 +157,4 @@ func texts(ctx context.Context, conn *pgx.Conn, query string) ([]string, error) 
 		return nil, err
 	}
 	return pgx.CollectRows(rows, pgx.RowTo[string])
-}
-
-// readLedger sums up the double-entry ledger of a program that has one.
-func (r *records) readLedger(ctx context.Context, conn *pgx.Conn) error {
-	var there bool
-	if err := conn.QueryRow(ctx, `select to_regclass('ledger') is not null`).Scan(&there); err != nil || !there {
-		return err
-	}
-	r.Ledger = new(int64)
-	return conn.QueryRow(ctx, `select coalesce(sum(card + till + sales + tax + tips), 0)::int8 from ledger`).Scan(r.Ledger)
 }

@@ -52,8 +52,7 @@ func (c *chaos) openCounter(ctx context.Context, name, port string) (*counter, e
 	if err := s.start(); err != nil {
 		return s, err
 	}
-	_, err = s.awaitReady(ctx)
-	return s, err
+	return s, s.awaitReady(ctx)
 }
 
 // environment is the usual one, with nothing of the caller's that would change how the shop runs.
@@ -75,20 +74,19 @@ func (s *counter) start(more ...string) error {
 	return err
 }
 
-// awaitReady waits until the process says that it can serve, and gives how long that took. It asks past the proxy.
-func (s *counter) awaitReady(ctx context.Context) (time.Duration, error) {
-	begun := time.Now()
+// awaitReady waits until the process says that it can serve. It asks past the proxy.
+func (s *counter) awaitReady(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, recoverPatience)
 	defer cancel()
 	for {
 		if s.process.ended() {
-			return 0, faultf("process", "%s ended by itself: %s", s.name, lastWordsOf(s.log))
+			return faultf("process", "%s ended by itself: %s", s.name, lastWordsOf(s.log))
 		}
 		if s.ready(ctx) {
-			return time.Since(begun), nil
+			return nil
 		}
 		if err := pause(ctx, readyEvery); err != nil {
-			return 0, faultf("recovery", "%s was not ready within %s: %s", s.name, recoverPatience, lastWordsOf(s.log))
+			return faultf("recovery", "%s was not ready within %s: %s", s.name, recoverPatience, lastWordsOf(s.log))
 		}
 	}
 }
@@ -177,8 +175,12 @@ func (c *chaos) awaitStores(ctx context.Context) error {
 	return nil
 }
 
+// comparedBehind is how far before now the shop's comparison ends at least: two minutes are left to what is under way.
+const comparedBehind = 130 * time.Second
+
 // reconcile has the shop compare the provider's books with its own, and gives the differences.
 func (c *chaos) reconcile(ctx context.Context) (found []string, err error) {
+	asked := time.Now()
 	err = c.insist(ctx, func(conn *Conn) {
 		conn.Request("POST", "/v1/payments/reconcile")
 		conn.Header("Authorization", "Bearer ", c.admin)
@@ -192,6 +194,9 @@ func (c *chaos) reconcile(ctx context.Context) (found []string, err error) {
 			found = append(found, one.Raw)
 			return true
 		})
+		if done := gjson.GetBytes(conn.Answer(), "done_until").Time(); done.Before(asked.Add(-comparedBehind)) {
+			found = append(found, "the books were compared until "+done.Format(time.RFC3339)+" alone")
+		}
 		return nil
 	})
 	return found, err

@@ -35,7 +35,12 @@ func (s *watchRun) runIdle(ctx context.Context) error {
 	defer l.Pool.Close()
 	time.Sleep(calm)
 	l.Run(ctx, arrivals(s.phases(), s.random()), func(Arrival) error {
-		v := <-visits
+		var v *visit
+		select {
+		case v = <-visits:
+		default:
+			return faultf("generator", "every stream is busy or lost")
+		}
 		if err := v.nudge(); err != nil {
 			v.live.Close()
 			l.Meter.Streams.Add(-1)
@@ -97,9 +102,9 @@ func (v *visit) nudge() error {
 	defer func() { v.load.Pool.Put(v.calls) }()
 	switch v.state.Status {
 	case "placed":
-		return v.change(stepStart, "start", "in_progress")
+		return v.change("start", "in_progress")
 	case "in_progress":
-		return v.change(stepUndo, "undo", "placed", fmt.Appendf(nil, `,"base_version":%d`, v.shown)...)
+		return v.change("undo", "placed", fmt.Appendf(nil, `,"base_version":%d`, v.shown)...)
 	}
 	return errors.New("an idle order is " + v.state.Status)
 }

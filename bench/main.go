@@ -1,4 +1,4 @@
-// Bench puts load on a shop that keeps the contract, over HTTP alone, and says what became of it.
+// Bench puts load on a shop that keeps the contract, over HTTP, and says what became of it.
 package main
 
 import (

@@ -26,7 +26,6 @@ const (
 	stepStart               // command to answer
 	stepReady               // command to answer
 	stepCollect             // command to answer
-	stepUndo                // command to answer
 	stepWhole               // from the intended start to "picked_up" on the stream
 	stepScreen              // from a command to the new state on the stream
 	stepCommit              // from the order's updated_at to that state on the stream
@@ -35,7 +34,7 @@ const (
 	stepCount
 )
 
-var stepNames = [stepCount]string{"menu", "quote", "place", "paid", "start", "ready", "collect", "undo", "whole", "screen", "commit", "shed", "menu-304"}
+var stepNames = [stepCount]string{"menu", "quote", "place", "paid", "start", "ready", "collect", "whole", "screen", "commit", "shed", "menu-304"}
 
 func (s Step) String() string { return stepNames[s] }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"math"
 	"os"
 	"os/exec"
@@ -12,7 +13,7 @@ import (
 // shell starts a shell that says when it has done its work, and then waits.
 func shell(t *testing.T, script string) int {
 	t.Helper()
-	command := exec.CommandContext(t.Context(), "sh", "-c", script+"; echo done; read wait")
+	command := exec.CommandContext(context.WithoutCancel(t.Context()), "sh", "-c", script+"; echo done; read wait")
 	stdin, err := command.StdinPipe()
 	if err != nil {
 		t.Fatal(err)

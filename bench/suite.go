@@ -152,9 +152,9 @@ func failure(why string) string {
 	return fmt.Sprintf("failed: %.300s", strings.Join(strings.Fields(why), " "))
 }
 
-// writeReadme puts the table into the README, unless somebody ended the suite before it was whole.
+// writeReadme puts the table into the README, unless it was only tried out, or somebody ended the suite before it was whole.
 func (b *bench) writeReadme(ctx context.Context) error {
-	if errors.Is(ctx.Err(), context.Canceled) {
+	if b.Short || errors.Is(ctx.Err(), context.Canceled) {
 		return nil
 	}
 	return writeTable(b.Readme, benchMarks, b.results.markdown())

@@ -99,7 +99,7 @@ func (b *bench) tellOverload(r *Report, mostBefore, mostAfter float64, length ti
 		Figure: percent(share) + " (" + number(during.Goodput) + "/s)", Target: "≥ 90 %", Outcome: atLeast(share, 0.9),
 	})
 	b.add(Row{
-		What:   fmt.Sprintf("p99 of the %s refusals (503 with Retry-After)", number(float64(during.Shed))),
+		What:   fmt.Sprintf("p99 of the %s refusals (503 with Retry-After), from when they were sent", number(float64(during.Shed))),
 		Figure: number(during.Answer.P99) + " ms", Target: "< 50 ms", Outcome: atMost(during.Answer.P99, 50),
 	})
 	recovered := Row{What: "recovered after", Figure: "not at all", Target: "≤ 10 s", Outcome: "missed"}
@@ -117,7 +117,7 @@ func (b *bench) stores(ctx context.Context) error {
 		return err
 	}
 	var one, all []*Report
-	for range pairs {
+	for range rounds {
 		single, err := b.closed(ctx, "whole orders, one store", "lifecycle", "--stores", "1")
 		if err != nil {
 			return err

@@ -75,7 +75,7 @@ func (b *bench) compareShops(ctx context.Context, young, old *server) (before, a
 			return 0, 0, err
 		}
 	}
-	for range pairs {
+	for range rounds {
 		for _, of := range sides {
 			b.shop = of.shop
 			r, err := b.closed(ctx, of.name, "lifecycle")

@@ -15,8 +15,7 @@ import (
 
 const (
 	menuReaders = "32"
-	rounds      = 3 // of menu readings, few because each is short, and of whole orders on schedule
-	pairs       = 2 // of anything else that is compared
+	rounds      = 3 // of whatever is compared
 )
 
 // menus compares reading a menu with a bare handler that writes the same bytes, turn by turn.
@@ -157,7 +156,7 @@ func (b *bench) closed(ctx context.Context, name, scenario string, more ...strin
 // groups compares group commit with groups of one, turn by turn.
 func (b *bench) groups(ctx context.Context) error {
 	var grouped, ones []*Report
-	for range pairs {
+	for range rounds {
 		if err := b.fresh(ctx); err != nil {
 			return err
 		}

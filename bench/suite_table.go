@@ -92,9 +92,6 @@ func (r *Results) markdown() string {
 		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", cell(row.What), cell(row.Target), cell(row.Figure), cell(row.Outcome))
 	}
 	fmt.Fprintf(&b, "\n%s; %s. Generator, server and PostgreSQL together, durability on.\n", r.Began.Format("2 January 2006"), r.Machine)
-	if r.Short {
-		fmt.Fprintln(&b, "\n**These runs were a few seconds long, for trying out: the figures mean little.**")
-	}
 	return b.String()
 }
 

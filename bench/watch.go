@@ -87,7 +87,7 @@ func (l *Load) watched(a Arrival, pause time.Duration) error {
 		l.Pool.Put(v.calls) // nobody holds a second connection while waiting for coffee
 		l.sleep(pause)
 		v.calls = l.Pool.Get()
-		if err := v.change(tap, tap.String(), statusAfter[tap]); err != nil {
+		if err := v.change(tap.String(), statusAfter[tap]); err != nil {
 			return err
 		}
 	}
@@ -106,7 +106,7 @@ func (l *Load) sleep(pause time.Duration) {
 
 // change sends a command and times how long the new state takes to the watcher. The answer is read afterwards: it
 // waits in the socket, and the stream does not wait for it.
-func (v *visit) change(step Step, kind, status string, more ...byte) error {
+func (v *visit) change(kind, status string, more ...byte) error {
 	begun := time.Now()
 	v.load.command(v.calls, v.a.Store, kind, v.id, more...)
 	if err := v.calls.Send(); err != nil {
@@ -122,7 +122,6 @@ func (v *visit) change(step Step, kind, status string, more ...byte) error {
 	if err := v.calls.Receive(); err != nil {
 		return err
 	}
-	v.load.lap(step, begun)
 	shown, err := readOrder(v.raw)
 	if err != nil {
 		return err
