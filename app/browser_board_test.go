@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/chromedp/chromedp"
 	"github.com/google/uuid"
 
 	"frenchpress/db"
@@ -204,4 +205,34 @@ func browseRevoked(t *testing.T, b *browser) {
 	if eval[bool](barista, "Boolean(localStorage.getItem('frenchpress.device."+testStore+"'))") {
 		t.Error("the screen keeps a token that is not worth anything")
 	}
+}
+
+// browseDoubleTap taps twice where one ticket makes room for the next: the second tap was not meant for that one.
+func browseDoubleTap(t *testing.T, b *browser) {
+	s, barista, _ := openBoard(t, b)
+	first, second := s.named(t, "Ada"), s.named(t, "Grace")
+	barista.lane("placed", second.Number)
+	box := eval[[]float64](barista, `(({x, y, width, height}) => [x + width / 2, y + height / 2])(document.querySelector('[data-lane="placed"] .primary').getBoundingClientRect())`)
+	barista.do(chromedp.Do(barista.ctx, chromedp.MouseClickXY(box[0], box[1]), chromedp.MouseClickXY(box[0], box[1], chromedp.ClickCount(2))))
+	barista.lane("in_progress", first.Number)
+	barista.lane("placed", second.Number)
+	dbtest.Becomes(t, patience, "the first is being made", func() bool { return s.went(t, first) == "placed in_progress" })
+	if way := s.went(t, second); way != "placed" {
+		t.Errorf("the second order went %s", way)
+	}
+}
+
+// browseGateway has something between the board and the shop say 404 in its own words: the tap is kept and sent again, and
+// so is the device's token.
+func browseGateway(t *testing.T, b *browser) {
+	s, barista, _ := openBoard(t, b)
+	o := s.named(t, "Ada")
+	barista.lane("placed", o.Number)
+	eval[int](barista, `(window.real = fetch, window.fetch = async () => new Response('<h1>Not Found</h1>', { status: 404 }), 0)`)
+	barista.tap(".ticket button", "Start")
+	barista.sees("#live", "1 tap to send")
+	eval[int](barista, `(window.fetch = window.real, 0)`)
+	barista.sees("#live", "Live")
+	dbtest.Becomes(t, patience, "the tap has come", func() bool { return s.went(t, o) == "placed in_progress" })
+	barista.lane("in_progress", o.Number)
 }

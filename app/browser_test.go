@@ -61,6 +61,8 @@ func TestBrowser(t *testing.T) {
 		"Times":          browseTimes,
 		"Parts":          browseParts,
 		"CancelQuestion": browseCancelQuestion,
+		"DoubleTap":      browseDoubleTap,
+		"Gateway":        browseGateway,
 	}
 	if os.Getenv(picturesSetting) != "" {
 		parts["Pictures"] = takePictures

@@ -56,13 +56,21 @@ function requestHeaders(body, token, headers) {
 async function read(response) {
   const text = await response.text();
   if (response.ok) return JSON.parse(text);
-  let body = {};
+  throw refusal(response, text);
+}
+
+/**
+ * refusal is the Problem that the shop told, or a plain Error for what somebody between us and the shop said in its place:
+ * a gateway's 404 says nothing of an order, and a token is not thrown away because of it.
+ */
+export function refusal(response, text) {
+  let body;
   try {
     body = JSON.parse(text);
   } catch {
-    // Something between us and the shop answered in its own words.
+    // Not the shop's words.
   }
-  throw new Problem(response.status, body, retryAfter(response));
+  return body?.code ? new Problem(response.status, body, retryAfter(response)) : new Error(`status ${response.status} in foreign words`);
 }
 
 /** faultWords is the detail of a fault as a sentence of its own: "is sold out" has no subject where it stands alone. */

@@ -13,10 +13,11 @@ const wide = matchMedia('(min-width: 70rem)');
 
 /**
  * basketPanel draws the basket. menu() is the menu as it is known; edit(at) opens the item sheet for a line. The panel's
- * quote is what the server last said of exactly what is in the basket, undefined while it is being asked.
+ * quote is what the server last said of exactly what is in the basket, undefined while it is being asked; it is stuck when
+ * nobody could be asked.
  */
 export function basketPanel(store, basket, { menu, edit }) {
-  const panel = { quote: undefined, prices: [], gone: new Map(), watch: undefined, draw, open, close: () => sheet.close() };
+  const panel = { quote: undefined, prices: [], gone: new Map(), watch: undefined, stuck: false, open };
   const ask = quoter(store, steady(answered));
   const rows = []; // the lines as they are drawn
   const askRest = quoter(store, (answer) => answer.state === 'priced' && priced(answer.quote));
@@ -70,6 +71,7 @@ export function basketPanel(store, basket, { menu, edit }) {
   function answered(answer) {
     one('#sums').setAttribute('aria-busy', String(answer.state === 'asking'));
     panel.quote = answer.quote;
+    panel.stuck = answer.state === 'unreachable';
     if (answer.state === 'asking') return panel.watch?.();
     panel.gone = answer.state === 'refused' ? faultsByLine(answer.problem) : new Map();
     panel.prices = [];

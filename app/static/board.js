@@ -28,6 +28,8 @@ function unpaired(why) {
   one('#tools').hidden = true;
   one('#offline').hidden = true;
   one('#live').hidden = true;
+  one('#paused').hidden = true;
+  all('dialog[open]').forEach((sheet) => sheet.close());
   if (why) one('#unpaired-why').textContent = why;
 }
 
@@ -35,10 +37,10 @@ function run(token) {
   const sound = bell(one('#sound'));
   const flash = titleFlash();
   const connection = { live: false, failed: false, last: 0, ended: false };
-  const queue = commandQueue(store, token, { answered, changed, refused });
+  const queue = commandQueue(store, token, { answered, changed, refused, now: () => tickets.now() });
   const usual = usualOptions(store, () => tickets.redraw());
   const tickets = lanes({ pending: queue.pending, act, arrived, usual: usual.is });
-  const parts = { push: queue.push, pending: queue.pending };
+  const parts = { push: queue.push, pending: queue.pending, now: tickets.now };
   const soldOut = soldOutList(store, parts);
   const pause = pausing(store, parts);
 
@@ -60,11 +62,12 @@ function run(token) {
     if (result.order) tickets.put(result.order);
     if (words && !tickets.has(command.order)) notify(words);
     tickets.draw();
-    if (command.type === 'sold_out' || command.type === 'available') soldOut.load();
-    if (command.type === 'pause' || command.type === 'resume') pause.load();
+    if (command.type === 'sold_out' || command.type === 'available') soldOut.answered(command, result);
+    if (command.type === 'pause' || command.type === 'resume') pause.answered(command, result);
   }
 
   function changed() {
+    if (connection.ended) return;
     tickets.draw();
     soldOut.draw();
     pause.draw();
@@ -108,7 +111,7 @@ function run(token) {
   }
 
   function status() {
-    const waiting = queue.pending().filter((command) => !connection.live || slow(command)).length;
+    const waiting = queue.pending().filter((command) => !connection.live || slow(command, tickets.now())).length;
     const unsent = waiting ? `, ${waiting} ${waiting === 1 ? 'tap' : 'taps'} to send` : '';
     const lost = !connection.live && connection.failed;
     const live = one('#live');
@@ -123,6 +126,7 @@ function run(token) {
   one('#columns').hidden = false;
   one('#tools').hidden = false;
   one('#sold-out-open').addEventListener('click', soldOut.open);
+  one('#lanes').addEventListener('keydown', (press) => press.repeat && press.key === 'Enter' && press.preventDefault()); // held, it would do the next step as well
   const stream = follow(`/v1/stores/${store}/board/live`, token, { message, down, refused });
   setInterval(tickets.draw, 5000);
   setInterval(() => connection.ended || pause.load(), MINUTE / 2);

@@ -12,7 +12,7 @@ import { moment } from './times.js';
 export function checkout(store, basket, panel, shop) {
   const form = one('#checkout');
   const slots = slotPicker(store);
-  const page = { show, busy: false };
+  let sending = false;
 
   function show(on) {
     form.hidden = !on;
@@ -20,19 +20,18 @@ export function checkout(store, basket, panel, shop) {
     one('#basket').parentElement.scrollTop = 0;
     (on ? one('#checkout-title') : one('#basket-title')).focus({ preventScroll: true });
     if (!on) return;
-    slots.accept(shop.now()?.accepting ?? true);
-    slots.load();
+    slots.open(shop.now()?.accepting ?? true);
     fulfilmentChanged();
     refresh();
   }
 
   function refresh() {
     if (form.hidden) return;
-    if (!basket.lines.length && !page.busy) return show(false);
+    if (!basket.lines.length && !sending) return show(false);
     const pay = one('#pay');
-    pay.disabled = !panel.quote || page.busy;
+    pay.disabled = !panel.quote || sending;
     fill(one('#checkout-sums'), panel.quote ? sums(panel.quote) : '');
-    if (!page.busy) pay.textContent = payWords(form, panel.quote);
+    if (!sending) pay.textContent = payWords(form, panel.quote);
   }
 
   function fulfilmentChanged() {
@@ -54,9 +53,10 @@ export function checkout(store, basket, panel, shop) {
   // Also finishes an attempt of which the answer was lost, then with the bytes that were sent first.
   async function settle(attempt) {
     busy(true);
+    const lost = unanswered(store);
     try {
       const order = await send(store, { ...attempt(), trying: () => say(one('#checkout-notice'), 'No answer yet. Asking again; you will not be charged twice.') });
-      done(order);
+      done(order, !lost || inBasket(lost));
     } catch (error) {
       busy(false);
       refused(error);
@@ -64,24 +64,24 @@ export function checkout(store, basket, panel, shop) {
   }
 
   function busy(on) {
-    page.busy = on;
+    sending = on;
     one('#pay').disabled = on;
     if (on) one('#pay').textContent = 'Sending your order';
     if (on) say(one('#checkout-notice'), '');
     else refresh();
   }
 
-  function done(order) {
+  function done(order, whole) {
     keep(`frenchpress.token.${order.id}`, order.token);
     keep('frenchpress.last', { store, id: order.id, number: order.number, at: Date.now() });
-    basket.clear();
+    if (whole) basket.clear();
     location.assign(`/${store}/orders/${order.id}#token=${encodeURIComponent(order.token)}`);
   }
 
   function refused(error) {
     const notice = one('#checkout-notice');
     if (!(error instanceof Problem) || error.passing) {
-      const again = h('button', { type: 'button', class: 'button', onclick: () => settle(() => ({})) }, 'Ask again');
+      const again = h('button', { type: 'button', class: 'button', onclick: again }, 'Ask again');
       return say(notice, ['We got no answer, so we do not know whether your order went through. Asking again never orders twice.', h('div', { class: 'acts' }, again)], { bad: true });
     }
     if (error.code === 'price_changed') return priceChanged(error, notice);
@@ -124,30 +124,45 @@ export function checkout(store, basket, panel, shop) {
     one('[aria-invalid="true"]', form)?.focus();
   }
 
+  // Another page may have had the answer by now.
+  function again() {
+    if (!unanswered(store)) return location.reload();
+    settle(() => ({}));
+    show(true);
+  }
+
+  // What was sent and never answered may be another basket than this one.
+  function inBasket(attempt) {
+    const { lines, tip } = JSON.parse(attempt.body);
+    return JSON.stringify([lines, tip]) === JSON.stringify([basket.lines, basket.tip || undefined]);
+  }
+
   function offerUnanswered() {
     const notice = one('#unsent');
     if (!unanswered(store)) return say(notice, '');
     say(notice, ['Your last order got no answer, so it may or may not have gone through.', h('div', { class: 'acts' },
-      h('button', { type: 'button', class: 'primary', onclick: () => { say(notice, ''); one('#basket-step').hidden = true; form.hidden = false; settle(() => ({})); } }, 'Ask again'),
+      h('button', { type: 'button', class: 'primary', onclick: () => { say(notice, ''); again(); } }, 'Ask again'),
       h('button', { type: 'button', class: 'button', onclick: () => { giveUp(store); say(notice, ''); } }, 'Forget it'))]);
   }
 
   form.elements.name.value = kept('frenchpress.name') ?? '';
   form.addEventListener('submit', (submit) => {
     submit.preventDefault();
-    if (page.busy) return;
-    if (unanswered(store)) settle(() => ({}));
-    else place();
+    if (sending) return;
+    const lost = unanswered(store);
+    if (!lost) return place();
+    if (inBasket(lost)) return settle(() => ({}));
+    show(false);
+    offerUnanswered();
   });
   form.addEventListener('change', () => {
-    if (!page.busy && !unanswered(store)) say(one('#checkout-notice'), ''); // it was about what has just been changed
+    if (!sending && !unanswered(store)) say(one('#checkout-notice'), ''); // it was about what has just been changed
     fulfilmentChanged();
   });
   one('#to-checkout').addEventListener('click', () => show(true));
   one('#to-basket').addEventListener('click', () => show(false));
   panel.watch = refresh;
   offerUnanswered();
-  return page;
 }
 
 function payWords(form, quote) {

@@ -10,14 +10,15 @@ const MOST = 1000; // waiting taps; a shop that is cut off longer needs paper
 /** SOON is how long a tap may wait for its answer before anything is said of it, in milliseconds. */
 export const SOON = 700;
 
-/** slow tells of a tap that has waited for longer than taps do. */
-export const slow = (command) => Date.now() - new Date(command.occurred_at) > SOON;
+/** slow tells of a tap that has waited for longer than taps do, now being the shop's. */
+export const slow = (command, now) => now - new Date(command.occurred_at) > SOON;
 
 /**
  * commandQueue sends what is pushed. answered(command, result) is called once for each, changed() whenever what waits is
- * different, refused() when the device is not let in any more.
+ * different, refused() when the device is not let in any more. now() is the shop's clock, by which taps at several devices
+ * are put in order.
  */
-export function commandQueue(store, token, { answered, changed, refused }) {
+export function commandQueue(store, token, { answered, changed, refused, now }) {
   const prefix = `frenchpress.command.${store}.`;
   const waiting = new Map(keptNames(prefix).map((name) => [name, kept(name)]).filter(([, command]) => command?.id));
   const queue = { sending: false, atOnce: AT_ONCE, tries: 0, timer: 0 };
@@ -26,7 +27,7 @@ export function commandQueue(store, token, { answered, changed, refused }) {
     if (waiting.size >= MOST) return false;
     const seq = (kept(`frenchpress.seq.${store}`) ?? 0) + 1;
     keep(`frenchpress.seq.${store}`, seq);
-    const command = { id: newId(), device_seq: seq, type, ...fields, occurred_at: new Date().toISOString() };
+    const command = { id: newId(), device_seq: seq, type, ...fields, occurred_at: new Date(now()).toISOString() };
     // One name each, so that two windows of one device never write over each other.
     const name = `${prefix}${String(seq).padStart(12, '0')}.${command.id}`;
     waiting.set(name, command);
@@ -65,8 +66,8 @@ export function commandQueue(store, token, { answered, changed, refused }) {
   function settle(name, command, result) {
     waiting.delete(name);
     forget(name);
-    changed();
     answered(command, result);
+    changed();
   }
 
   function failed(error, batch) {
@@ -92,9 +93,9 @@ function alone(work) {
   return navigator.locks ? navigator.locks.request('frenchpress.commands', work) : work();
 }
 
-/** project is the order as it will be once the waiting commands are through. */
-export function project(order, commands) {
-  return commands.reduce(step, { ...order, payment: { ...order.payment }, waiting: commands.length > 0, unsent: commands.some(slow) });
+/** project is the order as it will be once the waiting commands are through, now being the shop's. */
+export function project(order, commands, now) {
+  return commands.reduce(step, { ...order, payment: { ...order.payment }, waiting: commands.length > 0, unsent: commands.some((command) => slow(command, now)) });
 }
 
 function step(order, command) {

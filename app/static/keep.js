@@ -4,13 +4,12 @@ const memory = new Map();
 
 /** kept is what was kept under a name, or undefined. */
 export function kept(name) {
-  let text;
+  let text = memory.get(name);
   try {
-    text = localStorage.getItem(name);
+    text ??= localStorage.getItem(name);
   } catch {
-    text = null;
+    // Only the memory.
   }
-  text ??= memory.get(name);
   try {
     return text == null ? undefined : JSON.parse(text);
   } catch {
@@ -22,11 +21,11 @@ export function kept(name) {
 export function keep(name, value) {
   if (value === undefined) return forget(name);
   const text = JSON.stringify(value);
-  memory.set(name, text);
   try {
     localStorage.setItem(name, text);
+    memory.delete(name); // what another page changes or forgets from now on counts
   } catch {
-    // Full or forbidden: the memory above has it while the page lives.
+    memory.set(name, text); // full or forbidden
   }
 }
 

@@ -48,7 +48,11 @@ export function lanes({ pending, act, arrived, usual }) {
     skew = new Date(snapshot.as_of) - Date.now();
     const there = new Set(snapshot.orders.map((order) => order.id));
     const waiting = new Set(pending().map((command) => command.order));
-    for (const id of orders.keys()) if (!there.has(id) && !notices.has(id) && !waiting.has(id)) orders.delete(id);
+    for (const [id, order] of orders) {
+      if (there.has(id) || waiting.has(id)) continue;
+      if (notices.has(id)) orders.set(id, { ...order, gone: order.gone ?? order.status });
+      else orders.delete(id);
+    }
     snapshot.orders.forEach(put);
     begun = true;
   }
@@ -59,7 +63,7 @@ export function lanes({ pending, act, arrived, usual }) {
     const rows = { placed: [], in_progress: [], ready: [] };
     const live = new Set();
     for (const order of [...orders.values()].sort(byAge)) {
-      const shown = project(order, waiting.get(order.id) ?? []);
+      const shown = project(order, waiting.get(order.id) ?? [], now());
       const lane = order.gone ?? shown.status;
       if (!LANES.includes(lane)) continue;
       rows[lane].push(elementOf(shown));
@@ -91,7 +95,7 @@ export function lanes({ pending, act, arrived, usual }) {
   }
 
   return {
-    put, board, draw,
+    put, board, draw, now,
     redraw() {
       drawn.clear();
       draw();
@@ -114,8 +118,8 @@ function byOrder(commands) {
   return groups;
 }
 
-// A ticket that moved takes the keyboard along.
+// A ticket that moved takes the keyboard along. One that went gives it to no other order: whoever goes on typing meant this one.
 function refocus({ id, act }) {
   const ticket = one(`.ticket[data-order="${id}"]`);
-  (one(`[data-act="${act}"]`, ticket ?? document) ?? one('.primary', ticket ?? document))?.focus({ preventScroll: true });
+  ((ticket && (one(`[data-act="${act}"]`, ticket) ?? one('.primary', ticket))) ?? one('#lanes')).focus({ preventScroll: true });
 }

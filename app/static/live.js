@@ -1,6 +1,6 @@
 // A live stream, read with fetch and not with EventSource: the token travels in a header instead of an address, a refusal
 // says why, and heartbeats are heard, so that a connection that died in silence is noticed.
-import { Problem, retryAfter } from './api.js';
+import { Problem, refusal } from './api.js';
 import { backOff } from './times.js';
 
 const SILENCE = 25_000; // the server says something at least every 15 s
@@ -76,7 +76,7 @@ async function listen(path, token, state) {
     headers: { Accept: 'text/event-stream', Authorization: `Bearer ${token}` },
     signal: state.connection.signal, cache: 'no-store', credentials: 'omit', referrerPolicy: 'no-referrer',
   }).finally(() => clearTimeout(asked));
-  if (!response.ok) throw new Problem(response.status, await response.json().catch(() => ({})), retryAfter(response));
+  if (!response.ok) throw refusal(response, await response.text());
   Object.assign(state, { open: true, heard: Date.now() });
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let text = '';

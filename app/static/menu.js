@@ -3,7 +3,7 @@ import { call } from './api.js';
 import { openBasket } from './basket.js';
 import { basketPanel } from './basket_panel.js';
 import { checkout } from './checkout.js';
-import { all, fill, flag, h, one } from './dom.js';
+import { all, fill, flag, h, one, say } from './dom.js';
 import { openItem } from './item.js';
 import { kept } from './keep.js';
 import { bannerWords, stateOf, stateWords } from './store_words.js';
@@ -23,6 +23,7 @@ const itemOf = (id) => menu?.categories.flatMap((category) => category.items).fi
 const drawingOf = (id) => one('img', cardOf(id) ?? document)?.getAttribute('src') ?? '/static/art/cup.svg';
 
 async function look() {
+  const first = !menu;
   try {
     [menu, shop] = await Promise.all([call('GET', `/v1/stores/${store}/menu`), call('GET', `/v1/stores/${store}`)]);
   } catch {
@@ -30,6 +31,7 @@ async function look() {
   }
   menu.categories.flatMap((category) => category.items).forEach(mark);
   banner();
+  if (first || panel.stuck) panel.refresh();
 }
 
 function mark(item) {
@@ -55,9 +57,23 @@ function banner() {
 
 async function open(id) {
   if (!menu) await look();
+  if (!menu) return unreachable();
   const item = itemOf(id);
   if (!item?.available) return;
-  openItem(item, { drawing: drawingOf(id), done: (line) => { basket.add(line); panel.refresh(); } });
+  openItem(item, { drawing: drawingOf(id), done: add });
+}
+
+function add(line) {
+  if (basket.add(line)) return;
+  panel.open();
+  say(one('#basket-notice'), 'The basket is full: there are as many different things in it as go into one order.', { bad: true });
+}
+
+// The next look that succeeds says again how things stand.
+function unreachable() {
+  const place = one('#store-banner');
+  fill(place, h('strong', null, 'We cannot reach the shop.'), ' Please try again in a moment.');
+  place.hidden = false;
 }
 
 function edit(at) {
@@ -100,4 +116,4 @@ setInterval(() => document.hidden || look(), AGAIN);
 followReading();
 lastOrder();
 await look();
-panel.refresh();
+if (!menu) panel.refresh();

@@ -113,8 +113,9 @@ async function cancel() {
     one('#cancel-sheet').close();
   } catch (error) {
     const late = error.code === 'not_cancellable';
-    say(one('#cancel-notice'), late ? 'It is too late: the barista has started on it.' : 'That did not get through. Please try again.', { bad: true });
-    if (late) refresh();
+    if (late) await refresh();
+    const made = ['in_progress', 'ready', 'picked_up'].includes(shown.status);
+    say(one('#cancel-notice'), !late ? 'That did not get through. Please try again.' : made ? 'It is too late: the barista has started on it.' : 'It is too late: the order has ended.', { bad: true });
   }
   button.disabled = false;
 }

@@ -6,12 +6,14 @@ import { MINUTE, moment } from './times.js';
 const LENGTHS = [10, 20, 30];
 const REASONS = ['Customer asked', 'Out of an ingredient', 'Machine is down', 'Nobody there'];
 
-/** pausing shows whether the store is paused; push(type, fields) sends a command, pending() are those that wait. */
-export function pausing(store, { push, pending }) {
+/** pausing shows whether the store is paused; push(type, fields) sends a command, pending() are those that wait, now() is the shop's clock. */
+export function pausing(store, { push, pending, now }) {
   const sheet = one('#pause-sheet');
   const banner = one('#paused');
+  const words = h('span');
   let until;
   closable(sheet);
+  fill(banner, words, h('button', { type: 'button', onclick: () => push('resume') }, 'Resume now'));
   fill(sheet, h('h2', { id: 'pause-title' }, 'Pause new orders'), h('p', null, 'Orders already here stay. Customers see when it goes on.'),
     h('div', { class: 'acts' }, LENGTHS.map((minutes) => h('button', { type: 'button', class: 'button', onclick: () => pause(minutes) }, `${minutes} min`))),
     h('div', { class: 'acts' }, h('button', { type: 'button', class: 'quiet', onclick: () => sheet.close() }, 'Go on taking orders')));
@@ -19,7 +21,7 @@ export function pausing(store, { push, pending }) {
 
   function pause(minutes) {
     sheet.close();
-    push('pause', { until: new Date(Date.now() + minutes * MINUTE).toISOString() });
+    push('pause', { until: new Date(now() + minutes * MINUTE).toISOString() });
   }
 
   async function load() {
@@ -34,14 +36,19 @@ export function pausing(store, { push, pending }) {
   function draw() {
     const last = pending().findLast((command) => command.type === 'pause' || command.type === 'resume');
     const end = last ? last.until : until;
-    const paused = end && new Date(end) > Date.now();
+    const paused = end && new Date(end) > now();
     banner.hidden = !paused;
     one('#pause-open').hidden = Boolean(paused);
-    if (!paused) return;
-    fill(banner, h('span', null, `New orders are paused until ${moment(end)}${last ? ' (not sent yet)' : ''}`), h('button', { type: 'button', onclick: () => push('resume') }, 'Resume now'));
+    words.textContent = paused ? `New orders are paused until ${moment(end)}${last ? ' (not sent yet)' : ''}` : '';
   }
 
-  return { load, draw };
+  // What the shop has taken holds before it has been asked again.
+  function answered(command, result) {
+    if (result.result === 'applied') until = command.until;
+    return load();
+  }
+
+  return { load, draw, answered };
 }
 
 /** askReason asks why an order is to be cancelled; done(reason) is called unless the barista thinks better of it. */

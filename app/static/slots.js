@@ -1,7 +1,7 @@
 // When to pick up: as soon as possible, or a free slot today, tomorrow, or on the day of the next free one.
 import { call } from './api.js';
 import { fill, h, one } from './dom.js';
-import { DAY, clock, localDay, longDay } from './times.js';
+import { clock, endOfDay, localDay, longDay } from './times.js';
 
 /** slotPicker fills the two selects. Its value is a time, or undefined for as soon as possible. */
 export function slotPicker(store) {
@@ -10,10 +10,17 @@ export function slotPicker(store) {
   let accepting = true;
   let newest = 0;
 
-  fill(day, h('option', { value: localDay(Date.now()) }, 'Today'), h('option', { value: localDay(Date.now() + DAY) }, 'Tomorrow'));
+  days();
   day.addEventListener('change', () => load());
 
-  async function load(wanted) {
+  // A page may stay open over midnight.
+  function days() {
+    const today = localDay(Date.now());
+    if (day.options[0]?.value !== today) fill(day, h('option', { value: today }, 'Today'), h('option', { value: localDay(endOfDay()) }, 'Tomorrow'));
+  }
+
+  // The time that was chosen stays chosen.
+  async function load(wanted = time.value) {
     const mine = ++newest;
     let slots = [];
     fill(time, soonest() || h('option', { value: '', disabled: true }, 'Looking'));
@@ -39,8 +46,10 @@ export function slotPicker(store) {
 
   return {
     load,
-    accept(on) {
+    open(on) {
       accepting = on;
+      days();
+      return load();
     },
     get value() {
       return time.value || undefined;
@@ -48,11 +57,14 @@ export function slotPicker(store) {
     get missing() {
       return time.selectedOptions.length === 0 || time.selectedOptions[0].disabled;
     },
-    choose(at) {
+    async choose(at) {
       const its = localDay(at);
       if (![...day.options].some(({ value }) => value === its)) day.append(h('option', { value: its }, longDay(at)));
       day.value = its;
-      return load(at);
+      await load(at);
+      if (time.value) return;
+      time.append(h('option', { value: at }, clock(at))); // the list cannot be read, but the shop has named this one
+      time.value = at;
     },
   };
 }

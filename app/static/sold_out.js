@@ -7,8 +7,8 @@ import { MINUTE, back, endOfDay } from './times.js';
 const sheet = one('#sold-out-sheet');
 closable(sheet);
 
-/** soldOutList opens with open(); push(type, fields) sends a command, pending() are those that wait. */
-export function soldOutList(store, { push, pending }) {
+/** soldOutList opens with open(); push(type, fields) sends a command, pending() are those that wait, now() is the shop's clock. */
+export function soldOutList(store, { push, pending, now }) {
   let menu;
   let asked = ''; // the thing for which the times are being offered
   const search = h('input', { type: 'search', 'aria-label': 'Find an item or option', placeholder: 'Find an item or option', oninput: () => draw() });
@@ -71,10 +71,19 @@ export function soldOutList(store, { push, pending }) {
     if (!thing.available) return button('Bring back', 'back', () => send('available', thing));
     if (asked !== key) return button('Sold out', 'ask', () => { asked = key; draw(); keyed(`${key}-30`)?.focus(); });
     return [
-      button('30 min', '30', () => send('sold_out', thing, new Date(Date.now() + 30 * MINUTE))),
-      button('Today', 'day', () => send('sold_out', thing, endOfDay())),
+      button('30 min', '30', () => send('sold_out', thing, new Date(now() + 30 * MINUTE))),
+      button('Today', 'day', () => send('sold_out', thing, endOfDay(now()))),
       button('Until further notice', 'on', () => send('sold_out', thing)),
     ];
+  }
+
+  // What the shop has taken holds before the menu has been read again.
+  function answered(command, result) {
+    const items = menu?.categories.flatMap((category) => category.items) ?? [];
+    const options = items.flatMap((item) => item.option_groups).flatMap((group) => group.options);
+    const named = command.item ? items.filter(({ id }) => id === command.item) : options.filter(({ id }) => id === command.option);
+    if (result.result === 'applied') named.forEach((thing) => Object.assign(thing, { available: command.type === 'available', available_from: command.until }));
+    return load();
   }
 
   function send(type, thing, until) {
@@ -85,7 +94,7 @@ export function soldOutList(store, { push, pending }) {
   }
 
   return {
-    load,
+    answered,
     draw: () => sheet.open && draw(),
     open() {
       asked = '';

@@ -29,7 +29,7 @@ export function bell(button) {
     ring();
   });
   // Turned on before: the first touch of anything is enough.
-  document.addEventListener('pointerdown', (press) => wanted && audio?.state !== 'running' && press.target !== button && wake());
+  document.addEventListener('click', (press) => wanted && audio?.state !== 'running' && press.target !== button && wake());
   draw();
 
   function ring() {

@@ -91,6 +91,16 @@ function buttons(order, act, notice) {
 
 function press(type, words, order, act, main = false) {
   return h('button', {
-    type: 'button', class: main ? 'primary' : 'quiet', 'data-act': type, 'aria-label': `${words}, order ${order.number}`, onclick: () => act(type, order),
+    type: 'button', class: main ? 'primary' : 'quiet', 'data-act': type, 'aria-label': `${words}, order ${order.number}`, onclick: (tap) => meant(tap) && act(type, order),
   }, words);
+}
+
+const ECHO = 500; // how soon the second tap of two comes, in milliseconds
+let lastTap = 0;
+
+// The second tap of a double one falls on the ticket that has just moved under the finger.
+function meant(tap) {
+  const echo = tap.detail > 1 && tap.timeStamp - lastTap < ECHO;
+  lastTap = tap.timeStamp;
+  return !echo;
 }
