@@ -6,6 +6,7 @@ import { closable, fill, h, one, say, stepper } from './dom.js';
 import { minorOf, money } from './money.js';
 import { quoter } from './quotes.js';
 import { steady } from './steady.js';
+import { sums } from './sums.js';
 
 const sheet = one('#basket-sheet');
 const UNKNOWN = { subtotal: 0, discount: 0, tax: 1, total: 0 }; // not shown while busy, but what lies above stays where it is
@@ -141,15 +142,6 @@ function lineWords(item, line) {
   const words = (line.options ?? []).map((named) => unitWords(options.find((option) => option.id === named.id)?.name ?? named.id, named.units));
   const size = item.sizes.find((each) => each.id === line.size)?.name;
   return { name: item.name, options: [size, ...words].filter(Boolean).join(', ') };
-}
-
-/** sums are the rows of a quote or an order under its lines. */
-export function sums(priced) {
-  const rows = [['Subtotal', priced.subtotal], ['Discount', -priced.discount], ['Tax', priced.tax], ['Tip', priced.tip]];
-  return [
-    ...rows.filter(([name, amount]) => amount !== 0 || name === 'Subtotal').map(([name, amount]) => h('div', null, h('dt', null, name), h('dd', null, money(amount)))),
-    h('div', { class: 'total' }, h('dt', null, 'Total'), h('dd', null, money(priced.total))),
-  ];
 }
 
 function faultsByLine(problem) {

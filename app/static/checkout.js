@@ -1,11 +1,12 @@
 // From a basket to an order.
 import { send, giveUp, unanswered } from './attempt.js';
 import { Problem, faultWords } from './api.js';
-import { sums } from './basket_panel.js';
 import { all, fill, h, one, say } from './dom.js';
 import { keep, kept } from './keep.js';
 import { money } from './money.js';
+import { keepToken } from './order_token.js';
 import { slotPicker } from './slots.js';
+import { sums } from './sums.js';
 import { moment } from './times.js';
 
 /** checkout runs the second step of the panel. shop.now() is the store as the API last told it, shop.look() asks again. */
@@ -72,7 +73,7 @@ export function checkout(store, basket, panel, shop) {
   }
 
   function done(order, whole) {
-    keep(`frenchpress.token.${order.id}`, order.token);
+    keepToken(order.id, order.token);
     keep('frenchpress.last', { store, id: order.id, number: order.number, at: Date.now() });
     if (whole) basket.clear();
     location.assign(`/${store}/orders/${order.id}#token=${encodeURIComponent(order.token)}`);

@@ -1,7 +1,6 @@
 // A customer's status page: it follows one order by itself.
 import { send, unanswered } from './attempt.js';
 import { Problem, call } from './api.js';
-import { sums } from './basket_panel.js';
 import { unitWords } from './choices.js';
 import { closable, fill, h, one, say } from './dom.js';
 import { forget } from './keep.js';
@@ -10,6 +9,7 @@ import { money } from './money.js';
 import { takeToken, tokenName } from './order_token.js';
 import { cancelWords, cancellable, moneyWords, news, over, steps } from './order_words.js';
 import { offer } from './preferences.js';
+import { sums } from './sums.js';
 
 const { store, order: id } = document.body.dataset;
 const path = `/v1/stores/${store}/orders/${id}`;

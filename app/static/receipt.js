@@ -1,11 +1,11 @@
 // A receipt: what was ordered, what it cost, and where the money went, to keep or to print.
 import { call } from './api.js';
-import { sums } from './basket_panel.js';
 import { unitWords } from './choices.js';
 import { fill, h, one } from './dom.js';
 import { money } from './money.js';
 import { moneyWords } from './order_words.js';
 import { takeToken } from './order_token.js';
+import { sums } from './sums.js';
 import { clock, longDay } from './times.js';
 
 const { store, order: id } = document.body.dataset;
