@@ -25,15 +25,13 @@ const (
 
 // counter is one process of the shop with the network before it.
 type counter struct {
-	name     string
-	port     string
-	program  string
-	database string // as it sees it
-	provider *cardProvider
-	log      *os.File
-	process  *child
-	link     *link
-	pool     *Pool
+	chaos   *chaos
+	name    string
+	port    string
+	log     *os.File
+	process *child
+	link    *link
+	pool    *Pool
 }
 
 // openCounter starts a process of the shop.
@@ -42,7 +40,7 @@ func (c *chaos) openCounter(ctx context.Context, name, port string) (*counter, e
 	if err != nil {
 		return nil, err
 	}
-	s := &counter{name: name, port: port, program: c.program, database: c.database, provider: c.provider, log: log}
+	s := &counter{chaos: c, name: name, port: port, log: log}
 	if s.link, err = openLink(name, "127.0.0.1:"+port); err != nil {
 		return s, err
 	}
@@ -55,64 +53,25 @@ func (c *chaos) openCounter(ctx context.Context, name, port string) (*counter, e
 	return s, s.awaitReady(ctx)
 }
 
-// environment is the usual one, with nothing of the caller's that would change how the shop runs.
-func (c *chaos) environment(port string) []string {
-	return shopEnvironment(port, c.database, c.provider)
-}
-
-func shopEnvironment(port, database string, provider *cardProvider) []string {
-	return append(append(os.Environ(), provider.settings()...), "HOST=127.0.0.1", "PORT="+port, "DATABASE_URL="+database, "RATE_LIMIT=0", "EXPIRE_AFTER="+expireAfter.String(),
-		"SECRET_KEY=", "GROUP_MAX=", "GROUP_FLIGHTS=", "OPERATOR_ADDR=", "ABANDON_AFTER=", "TRUSTED_PROXIES=", "SMTP_URL=")
-}
-
 // start starts the process, with further settings if there are any.
 func (s *counter) start(more ...string) error {
-	command := exec.CommandContext(context.Background(), s.program) // it ends when told to
-	command.Env = append(shopEnvironment(s.port, s.database, s.provider), more...)
+	command := exec.CommandContext(context.Background(), s.chaos.program) // it ends when told to
+	command.Env = append(s.chaos.environment(s.port), more...)
 	var err error
 	s.process, err = startChild(command, s.log)
 	return err
 }
 
-// awaitReady waits until the process says that it can serve. It asks past the proxy.
+func (c *chaos) environment(port string) []string {
+	return shopEnvironment(append(c.provider.settings(), "PORT="+port, "DATABASE_URL="+c.database, "EXPIRE_AFTER="+expireAfter.String())...)
+}
+
+// awaitReady asks past the proxy.
 func (s *counter) awaitReady(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, recoverPatience)
-	defer cancel()
-	for {
-		if s.process.ended() {
-			return faultf("process", "%s ended by itself: %s", s.name, lastWordsOf(s.log))
-		}
-		if s.ready(ctx) {
-			return nil
-		}
-		if err := pause(ctx, readyEvery); err != nil {
-			return faultf("recovery", "%s was not ready within %s: %s", s.name, recoverPatience, lastWordsOf(s.log))
-		}
+	if err := s.process.awaitReady(ctx, s.port, s.log, recoverPatience); err != nil {
+		return fmt.Errorf("%s: %w", s.name, err)
 	}
-}
-
-func (s *counter) ready(ctx context.Context) bool {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://127.0.0.1:"+s.port+"/readyz", nil)
-	if err != nil {
-		return false
-	}
-	answer, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return false
-	}
-	answer.Body.Close()
-	return answer.StatusCode == http.StatusOK
-}
-
-// lastWordsOf is the end of a log.
-func lastWordsOf(log *os.File) string {
-	raw, err := os.ReadFile(log.Name())
-	if err != nil {
-		return err.Error()
-	}
-	return string(raw[max(0, len(raw)-1500):])
+	return nil
 }
 
 func (s *counter) close() error {

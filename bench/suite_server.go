@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
@@ -20,7 +19,6 @@ import (
 
 const (
 	startPatience = 2 * time.Minute // a first start makes the database
-	stopPatience  = time.Minute
 	seedPatience  = 10 * time.Minute
 	readyEvery    = 50 * time.Millisecond
 )
@@ -31,9 +29,8 @@ type server struct {
 	root    string // directory of everything
 	port    string
 	log     *os.File
-	process *exec.Cmd
-	gone    chan struct{} // closed when the process has ended
-	setting []string      // what it was started with, besides the usual
+	process *child   // nil while it is stopped
+	setting []string // what it was started with, besides the usual
 }
 
 // openServer makes a database, fills in the stores and pairs their boards.
@@ -97,83 +94,29 @@ func freePort(ctx context.Context) (string, error) {
 	return port, err
 }
 
-// environment is the usual one, with nothing of the caller's that would change what is measured.
 func (s *server) environment(databaseURL string, setting ...string) []string {
-	usual := []string{"HOST=127.0.0.1", "PORT=" + s.port, "DATA_DIR=" + s.directory(), "DATABASE_URL=" + databaseURL, "RATE_LIMIT=0",
-		"SECRET_KEY=", "GROUP_MAX=", "GROUP_FLIGHTS=", "OPERATOR_ADDR=", "EXPIRE_AFTER=", "ABANDON_AFTER=", "TRUSTED_PROXIES=", "PAYMENT_URL=", "PAYMENT_KEY="}
-	return append(append(os.Environ(), usual...), setting...)
+	usual := []string{"PORT=" + s.port, "DATA_DIR=" + s.directory(), "DATABASE_URL=" + databaseURL}
+	return shopEnvironment(append(usual, setting...)...)
 }
 
 // start begins to serve and returns when the shop is ready, on a database that keeps its word.
-func (s *server) start(ctx context.Context, setting ...string) error {
-	s.process = exec.CommandContext(context.WithoutCancel(ctx), s.program) // it ends when told to
-	s.process.Env, s.setting = s.environment("", setting...), setting
-	s.process.Stdout, s.process.Stderr = s.log, s.log
-	s.process.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // as with childCommand
-	if err := s.process.Start(); err != nil {
-		s.process = nil
+func (s *server) start(ctx context.Context, setting ...string) (err error) {
+	command := exec.CommandContext(context.WithoutCancel(ctx), s.program) // it ends when told to
+	command.Env, s.setting = s.environment("", setting...), setting
+	if s.process, err = startChild(command, s.log); err != nil {
 		return err
 	}
-	s.gone = make(chan struct{})
-	go func(process *exec.Cmd, gone chan struct{}) {
-		_ = process.Wait()
-		close(gone)
-	}(s.process, s.gone)
-	if err := s.awaitReady(ctx); err != nil {
+	if err := s.process.awaitReady(ctx, s.port, s.log, startPatience); err != nil {
 		return err
 	}
 	return checkDurability(ctx, s.database("frenchpress"))
 }
 
-func (s *server) awaitReady(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, startPatience)
-	defer cancel()
-	for {
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.target()+"/readyz", nil)
-		if err != nil {
-			return err
-		}
-		if answer, err := http.DefaultClient.Do(request); err == nil {
-			answer.Body.Close()
-			if answer.StatusCode == http.StatusOK {
-				return nil
-			}
-		}
-		select {
-		case <-s.gone:
-			return fmt.Errorf("the server ended: %s", s.lastWords())
-		case <-ctx.Done():
-			return fmt.Errorf("the server is not ready: %w: %s", ctx.Err(), s.lastWords())
-		case <-time.After(readyEvery):
-		}
-	}
-}
-
-func (s *server) lastWords() string {
-	raw, err := os.ReadFile(s.log.Name())
-	if err != nil {
-		return err.Error()
-	}
-	return strings.TrimSpace(string(raw[max(0, len(raw)-2000):]))
-}
-
 // stop ends the server and its PostgreSQL in order, by force if that takes too long.
 func (s *server) stop() error {
-	if s.process == nil {
-		return nil
-	}
-	defer func() { s.process = nil }()
-	if err := s.process.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return err
-	}
-	select {
-	case <-s.gone:
-		return nil
-	case <-time.After(stopPatience):
-	}
-	err := s.process.Process.Kill()
-	<-s.gone
-	return errors.Join(errors.New("the server did not end within a minute"), err)
+	err := s.process.end(syscall.SIGTERM)
+	s.process = nil
+	return err
 }
 
 // restart begins anew on the same database, with other settings.
@@ -199,7 +142,7 @@ func (s *server) pids() ([]string, error) {
 		return nil, err
 	}
 	postgres, _, _ := strings.Cut(string(raw), "\n")
-	return []string{"--pid", fmt.Sprintf("server=%d", s.process.Process.Pid), "--pid", "postgres=" + postgres}, nil
+	return []string{"--pid", fmt.Sprintf("server=%d", s.process.pid()), "--pid", "postgres=" + postgres}, nil
 }
 
 // tool runs a short command of the program while it serves.
@@ -210,7 +153,7 @@ func (s *server) tool(ctx context.Context, databaseURL string, arguments ...stri
 	command.Env, command.Stderr = s.environment(databaseURL), s.log
 	out, err := command.Output()
 	if err != nil {
-		err = fmt.Errorf("%s: %w: %s", strings.Join(arguments, " "), err, s.lastWords())
+		err = fmt.Errorf("%s: %w: %s", strings.Join(arguments, " "), err, lastWordsOf(s.log))
 	}
 	return out, err
 }

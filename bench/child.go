@@ -4,24 +4,26 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 )
 
 // endPatienceOf is how long a child that was asked to end may take before it is killed.
-const endPatienceOf = 20 * time.Second
+const endPatienceOf = time.Minute
 
-// child is a process of ours that is there to be killed.
+// child is a process of ours that may have to be killed.
 type child struct {
 	command *exec.Cmd
 	gone    chan struct{} // closed when it has ended
 }
 
-// startChild starts a program in a process group of its own. It ends when told to, not with a context: chaos decides
-// when.
+// startChild starts a program in a process group of its own. It ends when told to, not with a context: whoever started it
+// decides when.
 func startChild(command *exec.Cmd, log *os.File) (*child, error) {
 	command.Stdout, command.Stderr = log, log
 	if command.SysProcAttr == nil {
@@ -79,6 +81,54 @@ func (c *child) await(most time.Duration) error {
 	case <-time.After(most):
 		return fmt.Errorf("process %d did not end within %s", c.pid(), most)
 	}
+}
+
+// shopEnvironment is that of a shop, with nothing of the caller's that would change how it runs.
+func shopEnvironment(settings ...string) []string {
+	usual := []string{"HOST=127.0.0.1", "RATE_LIMIT=0", "SECRET_KEY=", "GROUP_MAX=", "GROUP_FLIGHTS=", "OPERATOR_ADDR=", "EXPIRE_AFTER=", "ABANDON_AFTER=",
+		"TRUSTED_PROXIES=", "PAYMENT_URL=", "PAYMENT_KEY=", "PAYMENT_WEBHOOK_SECRET=", "SMTP_URL="}
+	return append(append(os.Environ(), usual...), settings...)
+}
+
+// awaitReady waits until a shop says at its port that it can serve.
+func (c *child) awaitReady(ctx context.Context, port string, log *os.File, patience time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for {
+		if c.ended() {
+			return faultf("process", "it ended by itself: %s", lastWordsOf(log))
+		}
+		if isReady(ctx, port) {
+			return nil
+		}
+		if err := pause(ctx, readyEvery); err != nil {
+			return faultf("recovery", "it was not ready within %s: %s", patience, lastWordsOf(log))
+		}
+	}
+}
+
+func isReady(ctx context.Context, port string) bool {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://127.0.0.1:"+port+"/readyz", nil)
+	if err != nil {
+		return false
+	}
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return false
+	}
+	answer.Body.Close()
+	return answer.StatusCode == http.StatusOK
+}
+
+// lastWordsOf is the end of a log.
+func lastWordsOf(log *os.File) string {
+	raw, err := os.ReadFile(log.Name())
+	if err != nil {
+		return err.Error()
+	}
+	return strings.TrimSpace(string(raw[max(0, len(raw)-1500):]))
 }
 
 // tree is the process with its children, itself first: who stops the parent first meets no new children.
