@@ -156,11 +156,11 @@ func (p *postgres) answers(ctx context.Context) bool {
 
 // kill kills the server with all its processes.
 func (p *postgres) kill() error {
-	family := p.process.tree()
+	children := p.process.children()
 	if err := p.process.kill(); err != nil {
 		return err
 	}
-	for _, pid := range family[1:] {
+	for _, pid := range children {
 		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
 			return err
 		}

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -131,11 +130,10 @@ func lastWordsOf(log *os.File) string {
 	return strings.TrimSpace(string(raw[max(0, len(raw)-1500):]))
 }
 
-// tree is the process with its children, itself first: who stops the parent first meets no new children.
-func (c *child) tree() []int {
-	pids := []int{c.pid()}
+// children are those of the process that there are now: who stops it first meets no new ones.
+func (c *child) children() (pids []int) {
 	for _, one := range readProcesses() {
-		if slices.Contains(pids[:1], one.parent) {
+		if one.parent == c.pid() {
 			pids = append(pids, one.pid)
 		}
 	}
@@ -147,7 +145,7 @@ func (c *child) signalTree(signal syscall.Signal) error {
 	if err := syscall.Kill(c.pid(), signal); err != nil && !errors.Is(err, syscall.ESRCH) {
 		return err
 	}
-	for _, pid := range c.tree()[1:] {
+	for _, pid := range c.children() {
 		if err := syscall.Kill(pid, signal); err != nil && !errors.Is(err, syscall.ESRCH) {
 			return err
 		}
