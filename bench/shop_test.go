@@ -23,6 +23,7 @@ type lies struct {
 	hangs     bool // a stream says more after the end
 	refuses   bool // placing is refused, with a Retry-After
 	forgets   bool // placing is refused, without one
+	deaf      bool // commands are a fault of its own
 }
 
 // shop is a small shop that keeps the contract in memory, but for its lies.
@@ -179,6 +180,10 @@ func (s *shop) command(w http.ResponseWriter, r *http.Request) {
 	}
 	if err := json.NewDecoder(r.Body).Decode(&sent); err != nil || len(sent.Commands) != 1 {
 		w.WriteHeader(http.StatusBadRequest)
+		return
+	}
+	if s.lies.deaf {
+		w.WriteHeader(http.StatusInternalServerError)
 		return
 	}
 	o := s.find(sent.Commands[0].Order)
