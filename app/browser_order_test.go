@@ -333,3 +333,23 @@ func browseLostAnswer(t *testing.T, b *browser) {
 		t.Errorf("the orders are %+v", orders)
 	}
 }
+
+// browseAskAgain gets no answer however often the page asks by itself, and then asks again by hand.
+func browseAskAgain(t *testing.T, b *browser) {
+	s := openShop(t)
+	device := s.device(t, testStore)
+	customer := b.tab(t, s, phone)
+	customer.begin()
+	customer.checkout("Barbara", "tok_visa")
+	eval[int](customer, `(window.real = fetch, window.fetch = async (path, how) => how.method === 'POST' && path.endsWith('/orders')
+		? new Response('{"code":"overloaded"}', { status: 503, headers: { 'Retry-After': '0.1' } }) : window.real(path, how), 0)`)
+	customer.tap("#pay", "Pay $")
+	customer.sees("#checkout-notice", "do not know whether your order went through")
+	eval[int](customer, `(window.fetch = window.real, 0)`)
+	customer.tap("#checkout-notice button", "Ask again")
+	customer.status()
+	customer.sees(".news", "We have your order")
+	if orders := s.orders(t, device); len(orders) != 1 {
+		t.Errorf("the orders are %+v", orders)
+	}
+}

@@ -61,6 +61,7 @@ func TestBrowser(t *testing.T) {
 		"Times":          browseTimes,
 		"Parts":          browseParts,
 		"CancelQuestion": browseCancelQuestion,
+		"AskAgain":       browseAskAgain,
 		"DoubleTap":      browseDoubleTap,
 		"Gateway":        browseGateway,
 	}

@@ -82,8 +82,8 @@ export function checkout(store, basket, panel, shop) {
   function refused(error) {
     const notice = one('#checkout-notice');
     if (!(error instanceof Problem) || error.passing) {
-      const again = h('button', { type: 'button', class: 'button', onclick: again }, 'Ask again');
-      return say(notice, ['We got no answer, so we do not know whether your order went through. Asking again never orders twice.', h('div', { class: 'acts' }, again)], { bad: true });
+      const ask = h('button', { type: 'button', class: 'button', onclick: again }, 'Ask again');
+      return say(notice, ['We got no answer, so we do not know whether your order went through. Asking again never orders twice.', h('div', { class: 'acts' }, ask)], { bad: true });
     }
     if (error.code === 'price_changed') return priceChanged(error, notice);
     if (error.code === 'slot_full') return slotFull(error, notice);
