@@ -48,7 +48,7 @@ func TestTableWantsItsMarks(t *testing.T) {
 
 func TestTableHidesNothing(t *testing.T) {
 	t.Parallel()
-	r := &Results{Began: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Machine: "2 cores", Short: true}
+	r := &Results{Began: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Machine: "2 cores"}
 	r.add(Row{What: "a|b", Target: "≥ 80 %", Figure: "90 %", Outcome: atLeast(0.9, 0.8)})
 	if err := r.check(); err != nil {
 		t.Error(err)

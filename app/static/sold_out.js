@@ -35,9 +35,12 @@ export function soldOutList(store, { push, pending, now }) {
     if (focus) keyed(focus)?.focus();
   });
 
+  const itemsOf = () => menu?.categories.flatMap((category) => category.items) ?? [];
+  const optionsOf = (items) => items.flatMap((item) => item.option_groups).flatMap((group) => group.options);
+
   function sections() {
-    const items = menu.categories.flatMap((category) => category.items);
-    const options = new Map(items.flatMap((item) => item.option_groups).flatMap((group) => group.options).map((option) => [option.id, option]));
+    const items = itemsOf();
+    const options = new Map(optionsOf(items).map((option) => [option.id, option]));
     const rows = (kind, things) => things.map((thing) => ({ kind, ...thing, ...ahead(kind, thing) })).filter((thing) => thing.name.toLowerCase().includes(search.value.trim().toLowerCase()));
     const all = [...rows('item', items), ...rows('option', [...options.values()])];
     const out = all.filter((thing) => !thing.available);
@@ -79,10 +82,11 @@ export function soldOutList(store, { push, pending, now }) {
 
   // What the shop has taken holds before the menu has been read again.
   function answered(command, result) {
-    const items = menu?.categories.flatMap((category) => category.items) ?? [];
-    const options = items.flatMap((item) => item.option_groups).flatMap((group) => group.options);
-    const named = command.item ? items.filter(({ id }) => id === command.item) : options.filter(({ id }) => id === command.option);
-    if (result.result === 'applied') named.forEach((thing) => Object.assign(thing, { available: command.type === 'available', available_from: command.until }));
+    if (result.result === 'applied') {
+      const named = command.item ? itemsOf() : optionsOf(itemsOf());
+      named.filter(({ id }) => id === (command.item ?? command.option))
+        .forEach((thing) => Object.assign(thing, { available: command.type === 'available', available_from: command.until }));
+    }
     return load();
   }
 
