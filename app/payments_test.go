@@ -126,6 +126,9 @@ func TestCardTokens(t *testing.T) {
 	if n := s.intents(t); n != len(tokens)-1 { // of tok_nonsense there is none
 		t.Errorf("%d intents for %d orders", n, len(tokens))
 	}
+	if n := s.count(t, `select count(*) from payments where status = 'captured' and provider_words is not null`); n != 0 {
+		t.Errorf("%d captured payments keep what was said of them while they were unknown", n)
+	}
 	if n := s.count(t, `select count(*) from payments where token is not null`); n != 0 {
 		t.Errorf("%d card tokens are still kept", n)
 	}

@@ -75,12 +75,13 @@ func (r *paymentRows) queueInsert(batch *pgx.Batch) {
 }
 
 // queueUpdate carries the state of the orders' payments over to their current attempts. A failed
-// attempt stays failed, whatever becomes of its order.
+// attempt stays failed, whatever becomes of its order. What was said of an unknown one is not true of what it came to.
 func (r *paymentRows) queueUpdate(batch *pgx.Batch) {
 	batch.Queue(`
     update payments p
     set status = v.status, failure = coalesce(nullif(v.failure, ''), p.failure), updated_at = v.at,
-        provider_ref = coalesce(nullif(v.ref, ''), p.provider_ref), provider_words = coalesce(nullif(v.words, ''), p.provider_words),
+        provider_ref = coalesce(nullif(v.ref, ''), p.provider_ref),
+        provider_words = coalesce(nullif(v.words, ''), case when p.status <> 'unknown' then p.provider_words end),
         token = case when v.status in ('pending', 'unknown') then p.token end
     from unnest($1::int4[], $2::uuid[], $3::int4[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], $8::text[])
          as v (store_id, order_id, attempt, status, failure, ref, at, words)

@@ -9,15 +9,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
-	"golang.org/x/sync/errgroup"
 
 	"frenchpress/db"
-)
-
-const (
-	// pageSize is the subscribers of one job: with lettersAtOnce a channel may take a second for each.
-	pageSize      = 50
-	lettersAtOnce = 4
 )
 
 // announceArgs walk over the subscribers: those after After are still to come.
@@ -63,7 +56,7 @@ func (w *announceWorker) NextRetry(job *river.Job[announceArgs]) time.Time { ret
 
 func (w *announceWorker) Work(ctx context.Context, job *river.Job[announceArgs]) error {
 	return pgx.BeginFunc(ctx, w.client.pool, func(tx pgx.Tx) error {
-		page, err := db.Subscribers(ctx, tx, job.Args.After, 0, pageSize)
+		page, err := db.Subscribers(ctx, tx, job.Args.After, 0, lettersPerJob)
 		if err != nil {
 			return err
 		}
@@ -71,7 +64,7 @@ func (w *announceWorker) Work(ctx context.Context, job *river.Job[announceArgs])
 		if len(page) > 0 {
 			through := page[len(page)-1].ID
 			next = append(next, river.InsertManyParams{Args: pageArgs{job.Args.Campaign, job.Args.After, through}})
-			if len(page) == pageSize {
+			if len(page) == lettersPerJob {
 				next = append(next, river.InsertManyParams{Args: announceArgs{job.Args.Campaign, through}})
 			}
 			if _, err := w.client.river.InsertManyFastTx(ctx, tx, next); err != nil {
@@ -98,7 +91,7 @@ func (w *pageWorker) Work(ctx context.Context, job *river.Job[pageArgs]) error {
 	}
 	var outcomes []error
 	for after := job.Args.After; ; { // once, but for those who changed their minds meanwhile
-		page, err := db.Subscribers(ctx, w.client.pool, after, job.Args.Through, pageSize)
+		page, err := db.Subscribers(ctx, w.client.pool, after, job.Args.Through, lettersPerJob)
 		if err != nil || len(page) == 0 {
 			return errors.Join(err, unlessBusy(outcomes))
 		}
@@ -109,20 +102,12 @@ func (w *pageWorker) Work(ctx context.Context, job *river.Job[pageArgs]) error {
 
 // send tells each subscriber, and what became of it.
 func (w *pageWorker) send(ctx context.Context, campaign uuid.UUID, text string, to []db.Subscriber) []error {
-	outcomes := make([]error, len(to))
-	var letters errgroup.Group
-	letters.SetLimit(lettersAtOnce)
-	for i, subscriber := range to {
-		letters.Go(func() error {
-			outcomes[i] = w.client.send(ctx, Message{
-				StoreID: db.Chain, Subject: campaignSubject(campaign, subscriber.To), Kind: "marketing",
-				Channel: subscriber.Channel, Address: subscriber.To, Text: text,
-			})
-			return nil
+	return sendEach(to, func(subscriber db.Subscriber) error {
+		return w.client.send(ctx, Message{
+			StoreID: db.Chain, Subject: campaignSubject(campaign, subscriber.To), Kind: "marketing",
+			Channel: subscriber.Channel, Address: subscriber.To, Text: text,
 		})
-	}
-	_ = letters.Wait() // each has an outcome of its own
-	return outcomes
+	})
 }
 
 // campaignSubject is what makes a message of a campaign to an address the only one.

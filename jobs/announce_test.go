@@ -64,7 +64,7 @@ func (l *letterbox) reached() (to []string) {
 func TestCampaignReachesEachOnce(t *testing.T) {
 	t.Parallel()
 	s, box := openPost(t, nil)
-	emails := s.wanting(t, 2*pageSize+7)
+	emails := s.wanting(t, 2*lettersPerJob+7)
 	s.wants(t, everywhere, "sms", true)
 	s.wants(t, everywhere, "email", false)
 	s.wants(t, &db.Contact{Email: emails[0]}, "email", false)
@@ -162,7 +162,7 @@ func TestOptingOutMeanwhile(t *testing.T) {
 func TestCampaignStepIsWhole(t *testing.T) {
 	t.Parallel()
 	s, box := openPost(t, nil)
-	emails := s.wanting(t, pageSize+1)
+	emails := s.wanting(t, lettersPerJob+1)
 	if _, err := s.pool.Exec(t.Context(), `
     create sequence ends;
     create function die() returns trigger language plpgsql as $$

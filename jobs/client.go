@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -156,7 +157,11 @@ func (c *Client) Outbox() db.Outbox {
 			return err
 		},
 		Notify: func(ctx context.Context, tx pgx.Tx, notices []db.Notice) error {
-			_, err := c.river.InsertTx(ctx, tx, notifyArgs{notices}, nil)
+			var letters []river.InsertManyParams
+			for some := range slices.Chunk(notices, lettersPerJob) {
+				letters = append(letters, river.InsertManyParams{Args: notifyArgs{some}})
+			}
+			_, err := c.river.InsertManyFastTx(ctx, tx, letters)
 			return err
 		},
 	}

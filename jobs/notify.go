@@ -6,8 +6,15 @@ import (
 	"time"
 
 	"github.com/riverqueue/river"
+	"golang.org/x/sync/errgroup"
 
 	"frenchpress/db"
+)
+
+const (
+	// lettersPerJob and lettersAtOnce: three channels may take a second each for every order of a job, and it ends in time.
+	lettersPerJob = 50
+	lettersAtOnce = 12
 )
 
 type notifyArgs struct {
@@ -20,7 +27,7 @@ func (notifyArgs) InsertOpts() river.InsertOpts {
 	return river.InsertOpts{Queue: queueNotify, MaxAttempts: 8}
 }
 
-// notifyWorker sends the messages that one group of changes asked for.
+// notifyWorker sends messages that one group of changes asked for.
 type notifyWorker struct {
 	river.WorkerDefaults[notifyArgs]
 	client *Client
@@ -29,11 +36,22 @@ type notifyWorker struct {
 func (w *notifyWorker) NextRetry(job *river.Job[notifyArgs]) time.Time { return soon(job.Attempt) }
 
 func (w *notifyWorker) Work(ctx context.Context, job *river.Job[notifyArgs]) error {
-	outcomes := make([]error, len(job.Args.Notices))
-	for i, notice := range job.Args.Notices {
-		outcomes[i] = w.client.notifyOrder(ctx, notice)
+	return unlessBusy(sendEach(job.Args.Notices, func(notice db.Notice) error { return w.client.notifyOrder(ctx, notice) }))
+}
+
+// sendEach sends what one job has to send, lettersAtOnce at a time, and says what became of each.
+func sendEach[T any](all []T, send func(T) error) []error {
+	outcomes := make([]error, len(all))
+	var letters errgroup.Group
+	letters.SetLimit(lettersAtOnce)
+	for i, one := range all {
+		letters.Go(func() error {
+			outcomes[i] = send(one)
+			return nil
+		})
 	}
-	return unlessBusy(outcomes)
+	_ = letters.Wait() // each has an outcome of its own
+	return outcomes
 }
 
 // unlessBusy is what a job comes to that sent several messages: it waits a little where nothing failed but some are

@@ -9,10 +9,12 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
 
 	"frenchpress/db"
@@ -296,6 +298,41 @@ func TestLostClaim(t *testing.T) {
 	}
 	if lines := s.logged(t, o.ID); len(lines) != 1 || !strings.HasPrefix(lines[0], "order_confirmed email failed ") {
 		t.Errorf("logged %q", lines)
+	}
+}
+
+// TestManyMessages is about a group of changes that asks for more than one job should send, at a channel that takes its
+// time: every message waits for eleven others to be on their way.
+func TestManyMessages(t *testing.T) {
+	t.Parallel()
+	var sending atomic.Int32
+	full := make(chan struct{})
+	s, _ := openPost(t, func(Message) error {
+		if sending.Add(1) == lettersAtOnce {
+			close(full)
+		}
+		select {
+		case <-full:
+			return nil
+		case <-time.After(within):
+			return errors.New("nothing else is being sent")
+		}
+	})
+	notices := make([]db.Notice, 2*lettersPerJob+1)
+	for i := range notices {
+		notices[i] = db.Notice{OrderRef: s.silent(t, &db.Contact{Email: everywhere.Email}).Ref(), Kind: "order_confirmed"}
+	}
+	err := pgx.BeginFunc(t.Context(), s.pool, func(tx pgx.Tx) error { return s.jobs.Outbox().Notify(t.Context(), tx, notices) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.notified(t)
+	var jobs, sent int
+	err = s.pool.QueryRow(t.Context(), `
+    select (select count(*) from river_job where kind = 'notify' and attempt = 1),
+           (select count(*) from notification_log where outcome = 'sent')`).Scan(&jobs, &sent)
+	if err != nil || jobs != 3 || sent != len(notices) {
+		t.Errorf("%d messages were sent by %d jobs: %v", sent, jobs, err)
 	}
 }
 
