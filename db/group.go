@@ -60,7 +60,7 @@ type GroupSize struct {
 // Group is group commit: concurrent requests of one kind are gathered while a flush is under way
 // and written together by the next one, so that many share one round of statements and one COMMIT.
 // With nobody else waiting a request is flushed alone, at once; under load flushes keep a pace, which
-// makes fewer and larger groups.
+// makes fewer and larger groups, unless repeats of a key wait, which cannot share one.
 //
 // flush writes a group in one transaction of its own and returns one result per request, or an
 // error if nothing was written. Requests with the same key never share a group. All methods are
@@ -145,7 +145,7 @@ func (g *Group[K, Q, A]) join(call *groupCall[Q, A]) error {
 // run flushes group after group until nobody waits.
 func (g *Group[K, Q, A]) run() {
 	for {
-		calls := g.next()
+		calls, repeats := g.next()
 		if calls == nil {
 			return
 		}
@@ -154,18 +154,18 @@ func (g *Group[K, Q, A]) run() {
 		for _, call := range calls {
 			close(call.done)
 		}
-		if len(calls) > 1 && len(calls) < g.size.Max {
+		if len(calls) > 1 && len(calls) < g.size.Max && !repeats {
 			time.Sleep(time.Until(began.Add(g.size.Pace)))
 		}
 	}
 }
 
-// next takes the oldest waiting calls with distinct keys; the others keep their places.
-func (g *Group[K, Q, A]) next() []*groupCall[Q, A] {
+// next takes the oldest waiting calls with distinct keys; the others keep their places. It says whether repeats of a key
+// are among those: each takes a flush of its own, and at a pace many of them would fill the places of everybody else.
+func (g *Group[K, Q, A]) next() (calls []*groupCall[Q, A], repeats bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	taken := make(map[K]bool, min(len(g.waiting), g.size.Max))
-	var calls []*groupCall[Q, A]
 	left := g.waiting[:0]
 	for _, call := range g.waiting {
 		key := g.key(call.request)
@@ -175,6 +175,7 @@ func (g *Group[K, Q, A]) next() []*groupCall[Q, A] {
 			taken[key] = true
 			calls = append(calls, call)
 		default:
+			repeats = repeats || taken[key]
 			left = append(left, call)
 		}
 	}
@@ -184,7 +185,7 @@ func (g *Group[K, Q, A]) next() []*groupCall[Q, A] {
 		g.flights--
 		g.idle.Broadcast()
 	}
-	return calls
+	return calls, repeats
 }
 
 // write flushes the calls together. If that fails for a reason that may be one request's, each is written

@@ -56,6 +56,45 @@ func TestGroupFlights(t *testing.T) {
 	})
 }
 
+// TestGroupPace has groups keep their pace, and give it up while repeats of a key wait: they take a flush each, and hold
+// places that others need.
+func TestGroupPace(t *testing.T) {
+	t.Parallel()
+	const pace = 30 * time.Millisecond
+	for what, x := range map[string]struct {
+		keys        func(asker, n int) int
+		least, most time.Duration
+	}{
+		"distinct keys": {func(asker, n int) int { return 100*asker + n }, 10 * pace, 25 * pace},
+		"two keys":      {func(asker, _ int) int { return asker % 2 }, 0, 10 * pace},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			g := NewGroup(GroupSize{Pace: pace}, func(key int) int { return key }, func(_ context.Context, group []int) ([]Result[int], error) {
+				time.Sleep(time.Millisecond)
+				return make([]Result[int], len(group)), nil
+			})
+			began := time.Now()
+			var all sync.WaitGroup
+			for asker := range 10 {
+				all.Go(func() {
+					for n := range 20 {
+						if _, err := g.Do(t.Context(), x.keys(asker, n)); err != nil {
+							t.Error(err)
+						}
+					}
+				})
+			}
+			all.Wait()
+			if took := time.Since(began); took < x.least || took > x.most {
+				t.Errorf("200 requests with %s took %v", what, took)
+			}
+			if err := g.Close(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 func TestGroupRefusesWhenTooManyWait(t *testing.T) {
 	inBubble(t, groupWaiting, func(t *testing.T, p *probe) {
 		first := p.ask(-1, -1)

@@ -110,7 +110,8 @@ func queuePayments(batch *pgx.Batch, work []*changing) {
 }
 
 // BegunCharges are ChargesOf for who is the first to carry them out: those that this process began a moment ago it need not
-// read. One that has got on elsewhere since is found out by StoreIntents, before any money moves.
+// read. One that has got on elsewhere since is found out before any money moves: by StoreIntents, or by Settle if the
+// provider makes no intent of it.
 func (o *Orders) BegunCharges(ctx context.Context, refs []OrderRef) ([]*Charge, error) {
 	charges := make([]*Charge, 0, len(refs))
 	var others []OrderRef

@@ -83,9 +83,8 @@ type chargeGroup struct {
 
 // part is one charge of a group. Only the goroutine that has it in hand touches it.
 type part struct {
-	charge  *db.Charge
-	next    step
-	settled bool
+	charge *db.Charge
+	next   step
 }
 
 // each does one thing at the provider about all parts for which it is next. What cannot begin within the patience
@@ -162,14 +161,17 @@ func (g *chargeGroup) store(ctx context.Context) error {
 	return nil
 }
 
-// settle records what was decided, all at once so that it goes into few commits.
+// settle records what was decided, all at once so that it goes into few commits. Where the order has another attempt by
+// now, begun at another process, this was not what the job is about.
 func (g *chargeGroup) settle(ctx context.Context) error {
 	var settling errgroup.Group
 	for _, p := range g.parts {
 		if p.next.Do == toSettle {
 			settling.Go(func() error {
-				err := g.client.settle(ctx, p.charge, p.next.Settle)
-				p.settled = err == nil
+				order, err := g.client.settle(ctx, p.charge, p.next.Settle)
+				if err == nil && order.Payment.Attempt != p.charge.Attempt {
+					p.next = step{Do: toRead}
+				}
 				return err
 			})
 		}
@@ -181,7 +183,7 @@ func (g *chargeGroup) settle(ctx context.Context) error {
 func (g *chargeGroup) leave(ctx context.Context) error {
 	var leaving []db.OrderRef
 	for _, p := range g.parts {
-		if !p.settled && p.next.Do != toEnd && p.next.Do != toSettle {
+		if p.next.Do != toEnd && p.next.Do != toSettle {
 			leaving = append(leaving, p.charge.OrderRef)
 		}
 	}
@@ -227,10 +229,9 @@ func knownOf(c *db.Charge) known {
 		Renounced: c.Renounced, Intent: c.Intent}
 }
 
-func (c *Client) settle(ctx context.Context, charge *db.Charge, said db.Charged) error {
+func (c *Client) settle(ctx context.Context, charge *db.Charge, said db.Charged) (*db.Order, error) {
 	said.Attempt, said.Ref = charge.Attempt, charge.Intent
-	_, err := c.orders.Settle(ctx, charge.OrderRef, db.Settle(said))
-	return err
+	return c.orders.Settle(ctx, charge.OrderRef, db.Settle(said))
 }
 
 // logAnswer tells of an answer that is none of those that a customer causes.

@@ -175,6 +175,23 @@ func TestChargesByToken(t *testing.T) {
 	}
 }
 
+// TestPaidAgainElsewhere has a card refused and another one given at another process, while this one, which charges it,
+// remembers the order as it was placed.
+func TestPaidAgainElsewhere(t *testing.T) {
+	t.Parallel()
+	s := openShop(t)
+	o := s.mute().place(t, "tok_nonsense", nil)
+	elsewhere := db.NewOrders(s.pool, db.NewHub(s.pool), s.jobs.Outbox(), db.GroupSize{})
+	if _, err := elsewhere.Settle(t.Context(), o.Ref(), db.Settle(db.Charged{Attempt: 1, Status: db.Failed, Failure: "invalid_token"})); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := elsewhere.PayAgain(t.Context(), o.Ref(), "tok_visa", "customer", "key", []byte("hash"), 0); err != nil {
+		t.Fatal(err)
+	}
+	s.eventually(t, "the second card is not charged", `select status = 'placed' from orders where id = $1`, o.ID)
+	s.wantsMoney(t, o, 1, 0)
+}
+
 // entry is a line of the provider's ledger.
 type entry struct {
 	Kind, Intent, Refund string

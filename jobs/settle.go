@@ -75,7 +75,7 @@ func (c *Client) carryOn(ctx context.Context, charge *db.Charge, heard said) err
 			charge, err = c.pause(ctx, charge)
 			heard = said{}
 		case toSettle:
-			err = c.settle(ctx, charge, do.Settle)
+			_, err = c.settle(ctx, charge, do.Settle)
 			failpoint(toSettle)
 			if err != nil || do.Settle.Status != db.Unknown {
 				return err

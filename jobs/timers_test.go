@@ -149,7 +149,7 @@ func TestLateSuccess(t *testing.T) {
 	if heard := s.jobs.provider.Confirm(t.Context(), late); heard.Word != told {
 		t.Fatal(heard)
 	}
-	if err := s.jobs.settle(t.Context(), late, db.Charged{Status: db.Void}); err != nil {
+	if _, err := s.jobs.settle(t.Context(), late, db.Charged{Status: db.Void}); err != nil {
 		t.Fatal(err)
 	}
 	s.tell(t, "evt_late", "payment_intent.succeeded", late.Intent)
