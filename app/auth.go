@@ -46,7 +46,9 @@ type principal struct {
 	order  db.OrderRef // of a customer
 	device *db.Device  // of a barista
 	staff  *db.Staff
-	token  string // of staff at the API; empty in a session
+
+	token   string // of staff at the API; empty in a session
+	session string // its token
 }
 
 // by is the principal as the history of an order shows it.
@@ -96,7 +98,9 @@ func (a *API) authenticate(c echo.Context, live bool) (*principal, error) {
 	if err != nil {
 		return nil, refusedToken(err)
 	}
-	return staffPrincipal(staff, token), nil
+	p := staffPrincipal(staff)
+	p.token = token
+	return p, nil
 }
 
 func refusedToken(err error) error {
@@ -106,8 +110,8 @@ func refusedToken(err error) error {
 	return err
 }
 
-func staffPrincipal(staff *db.Staff, token string) *principal {
-	return &principal{who: roles[staff.Role], name: staff.Name, staff: staff, token: token}
+func staffPrincipal(staff *db.Staff) *principal {
+	return &principal{who: roles[staff.Role], name: staff.Name, staff: staff}
 }
 
 // bearer is the token of a request. Browsers cannot set a header on a live stream: there, and only there, the
@@ -173,8 +177,13 @@ func (a *API) stillValid(ctx context.Context, p *principal) bool {
 		staff, err := a.staffByToken(ctx, p.token)
 		return !errors.Is(err, db.ErrUnknownToken) && (err != nil || staff.Role == p.staff.Role)
 	}
-	staff, err := db.StaffByName(ctx, a.pool, p.name)
-	return !errors.Is(err, db.ErrNotFound) && (err != nil || (staff.Stamp() == p.staff.Stamp() && staff.Role == p.staff.Role))
+	staff, err := a.sessionStaff(ctx, p.session)
+	return !isUnauthenticated(err) && (err != nil || staff.Role == p.staff.Role)
+}
+
+func isUnauthenticated(err error) bool {
+	var refused *Problem
+	return errors.As(err, &refused) && refused.Status == http.StatusUnauthorized
 }
 
 // admit lets those in who may get in, and sets what an answer of the route's kind always says.
@@ -206,8 +215,7 @@ func (a *API) admit(route Route) echo.HandlerFunc {
 		if err == nil && !a.admits(p, &route, c) {
 			err = forbidden()
 		}
-		var refused *Problem
-		if errors.As(err, &refused) && refused.Status == http.StatusUnauthorized && wantsPage(c.Request()) {
+		if isUnauthenticated(err) && wantsPage(c.Request()) {
 			return c.Redirect(http.StatusSeeOther, "/staff/sign-in")
 		}
 		if err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"net/http"
@@ -173,15 +174,7 @@ func TestRevocationActsWithinTwoSeconds(t *testing.T) {
 	token := s.device(t, testStore)
 	board := "/v1/stores/" + testStore + "/board"
 	s.call(t, "GET", board, token, nil).wants(t, 200)
-	req, err := http.NewRequestWithContext(t.Context(), "GET", s.URL+board+"/live?token="+token, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	stream, err := s.client.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer stream.Body.Close()
+	stream := s.boardStream(t, "Authorization", "Bearer "+token)
 	device, err := db.DeviceByToken(t.Context(), s.api.pool, token)
 	if err != nil {
 		t.Fatal(err)
@@ -200,12 +193,50 @@ func TestRevocationActsWithinTwoSeconds(t *testing.T) {
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	if _, err := io.Copy(io.Discard, stream.Body); err != nil {
+	wantsEnd(t, stream, revoked)
+}
+
+// boardStream is what the board says live to who sends a header.
+func (s *shop) boardStream(t *testing.T, header, value string) io.Reader {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), "GET", s.URL+boardLive, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set(header, value)
+	resp, err := s.client.Do(req)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatal(resp, err)
+	}
+	t.Cleanup(func() { _ = resp.Body.Close() })
+	return resp.Body
+}
+
+// wantsEnd reads a stream to its end, which must come soon after a moment.
+func wantsEnd(t *testing.T, stream io.Reader, since time.Time) {
+	t.Helper()
+	if _, err := io.Copy(io.Discard, stream); err != nil {
 		t.Error(err)
 	}
-	if took := time.Since(revoked); took > 5*time.Second {
+	if took := time.Since(since); took > 5*time.Second {
 		t.Errorf("the stream ended after %v", took)
 	}
+}
+
+func TestSigningOutEndsStreams(t *testing.T) {
+	t.Parallel()
+	s := openShop(t)
+	cookie := s.signedIn(t, "mia", db.Manager)
+	stream, other := s.boardStream(t, "Cookie", cookie.String()), s.boardStream(t, "Cookie", s.signedIn(t, "noa", db.Manager).String())
+	s.post(t, "/staff/sign-out", "", "Cookie: session="+cookie.Value).wants(t, 303)
+	wantsEnd(t, stream, time.Now())
+	o := s.place(t, atCounter()).order(t)
+	for lines := bufio.NewScanner(other); lines.Scan(); {
+		if strings.Contains(lines.Text(), o.ID) {
+			return
+		}
+	}
+	t.Error("another's stream has ended too")
 }
 
 func TestSessionEndsWithThePassword(t *testing.T) {

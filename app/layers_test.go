@@ -84,3 +84,13 @@ func TestLayers(t *testing.T) {
 		t.Errorf("found only %v", seen)
 	}
 }
+
+// TestTimeZonesComeAlong wants the program to know every store's time zone on a machine that has none.
+func TestTimeZonesComeAlong(t *testing.T) {
+	t.Parallel()
+	for _, p := range listPackages(t) {
+		if p.ImportPath == "frenchpress/app" && !slices.Contains(p.Deps, "time/tzdata") {
+			t.Error("time/tzdata is not compiled in")
+		}
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"runtime/debug"
 	"syscall"
 	"time"
+	_ "time/tzdata" // a store's hours need its time zone, which a small container does not have
 
 	"github.com/alecthomas/kong"
 	"github.com/mattn/go-isatty"

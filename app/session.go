@@ -30,7 +30,19 @@ func newSessions(pool *pgxpool.Pool) *scs.SessionManager {
 
 // sessionPrincipal is who signed in at the browser that sends the request.
 func (a *API) sessionPrincipal(c echo.Context) (*principal, error) {
-	ctx, err := a.loadSession(c)
+	token := a.sessionToken(c)
+	staff, err := a.sessionStaff(c.Request().Context(), token)
+	if err != nil {
+		return nil, err
+	}
+	p := staffPrincipal(staff)
+	p.session = token
+	return p, nil
+}
+
+// sessionStaff is who has the session with this token.
+func (a *API) sessionStaff(ctx context.Context, token string) (*db.Staff, error) {
+	ctx, err := a.sessions.Load(ctx, token)
 	if err != nil {
 		return nil, err
 	}
@@ -47,7 +59,7 @@ func (a *API) sessionPrincipal(c echo.Context) (*principal, error) {
 	case staff.Stamp() != a.sessions.GetString(ctx, "stamp"):
 		return nil, unauthenticated("the session is over: the password has changed")
 	}
-	return staffPrincipal(staff, ""), nil
+	return staff, nil
 }
 
 // beginSession gives the browser a new session, whatever it had before.
@@ -82,11 +94,16 @@ func (a *API) endSession(c echo.Context) error {
 }
 
 func (a *API) loadSession(c echo.Context) (context.Context, error) {
-	token := ""
-	if cookie, err := c.Cookie(a.sessions.Cookie.Name); err == nil {
-		token = cookie.Value
+	return a.sessions.Load(c.Request().Context(), a.sessionToken(c))
+}
+
+// sessionToken is empty where there is none.
+func (a *API) sessionToken(c echo.Context) string {
+	cookie, err := c.Cookie(a.sessions.Cookie.Name)
+	if err != nil {
+		return ""
 	}
-	return a.sessions.Load(c.Request().Context(), token)
+	return cookie.Value
 }
 
 // cookies writes secure cookies wherever the browser came by TLS.

@@ -72,8 +72,8 @@ func (n Notification) obstacle(ctx context.Context, tx pgx.Tx) (string, error) {
 		return "", err
 	case own == "sending" && fresh:
 		return "", ErrClaimBusy
-	case own == "sending": // it counts as sent from now on: a failed one would be tried again
-		return sentAlready, n.finish(ctx, tx, "sent", "failed", "the process ended while sending; not sent again")
+	case own == "sending":
+		return sentAlready, n.lost(ctx, tx)
 	case own == "sent":
 		return sentAlready, nil
 	case !allowed:
@@ -86,10 +86,26 @@ func (n Notification) obstacle(ctx context.Context, tx pgx.Tx) (string, error) {
 	return "", nil
 }
 
-// SuppressNotification records that a message was not sent, and why, unless it was sent already. That is no
-// last word: an order that was ready by mistake gets ready again.
+// SuppressNotification records that a message was not sent, and why, unless it was sent already or is being sent. That is
+// no last word: an order that was ready by mistake gets ready again.
 func SuppressNotification(ctx context.Context, pool *pgxpool.Pool, n Notification, why string) error {
-	return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error { return n.suppress(ctx, tx, why) })
+	return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
+		var since time.Time
+		err := tx.QueryRow(ctx, `
+    select claimed_at
+    from notifications
+    where store_id = $1 and subject = $2 and kind = $3 and channel = $4 and status = 'sending'
+    for update`, n.StoreID, n.Subject, n.Kind, n.Channel).Scan(&since)
+		switch {
+		case errors.Is(err, pgx.ErrNoRows):
+			return n.suppress(ctx, tx, why)
+		case err != nil:
+			return err
+		case time.Since(since) < claimLost:
+			return ErrClaimBusy
+		}
+		return n.lost(ctx, tx)
+	})
 }
 
 func (n Notification) suppress(ctx context.Context, tx pgx.Tx, why string) error {
@@ -111,6 +127,12 @@ func FinishNotification(ctx context.Context, pool *pgxpool.Pool, n Notification,
 		outcome, detail = "failed", failure.Error()
 	}
 	return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error { return n.finish(ctx, tx, outcome, outcome, detail) })
+}
+
+// lost records that nobody knows whether the message was sent. It counts as sent from now on: a failed one would be tried
+// again.
+func (n Notification) lost(ctx context.Context, tx pgx.Tx) error {
+	return n.finish(ctx, tx, "sent", "failed", "the process ended while sending; not sent again")
 }
 
 func (n Notification) finish(ctx context.Context, tx pgx.Tx, status, outcome, detail string) error {

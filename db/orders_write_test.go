@@ -221,6 +221,44 @@ func TestARefusedOrderLeavesItsKey(t *testing.T) {
 	}
 }
 
+// TestSoldOutWhileTheMenuIsPut has an item sold out in the middle of a change of the store's menu, which holds the store's
+// settings and goes on to what is available: one waits for the other, and neither for both.
+func TestSoldOutWhileTheMenuIsPut(t *testing.T) {
+	t.Parallel()
+	w := openTill(t, dbtest.Database(t), 0)
+	put, err := w.pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = put.Rollback(context.WithoutCancel(t.Context())) }()
+	_, err = put.Exec(t.Context(), `select set_config('lock_timeout', '500ms', true) from store_settings where store_id = $1 for update`, w.store.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := make(chan error, 1)
+	go func() {
+		id := uuid.New()
+		sold := &db.Command{ID: id, Type: "sold_out", Item: "latte", OccurredAt: time.Now(), Hash: id[:], By: "device:test"}
+		changed, err := w.Command(t.Context(), w.store.ID, sold, w.view.Menu)
+		if err == nil && changed.Result.Result != "applied" {
+			err = fmt.Errorf("it is %+v", changed.Result)
+		}
+		said <- err
+	}()
+	for waits := false; !waits; time.Sleep(5 * time.Millisecond) {
+		err := w.pool.QueryRow(t.Context(), `
+    select exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock')`).Scan(&waits)
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err = put.Exec(t.Context(), `
+    insert into availability (store_id, kind, ref, available, decided_at) values ($1, 'item', 'latte', false, now())`, w.store.ID)
+	if err := errors.Join(err, put.Commit(t.Context()), <-said); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestSlotsOfNewHours has a store that opens half an hour later between an order's coming in and its write: its place is
 // counted where the next order finds it.
 func TestSlotsOfNewHours(t *testing.T) {

@@ -13,6 +13,10 @@ import (
 func (o *Orders) commandStore(ctx context.Context, storeID int32, c *Command, menu *Menu) (CommandResult, error) {
 	var result CommandResult
 	err := o.inTx(ctx, func(tx pgx.Tx) error {
+		// The settings are locked before anything else of the store, as a change of its menu does.
+		if _, err := tx.Exec(ctx, `select from store_settings where store_id = $1 for no key update`, storeID); err != nil {
+			return err
+		}
 		rows, err := tx.Query(ctx, readAnswers, []int32{storeID}, []uuid.UUID{c.ID})
 		if err != nil {
 			return err
