@@ -19,7 +19,7 @@ type listedPackage struct {
 
 func listPackages(t *testing.T) []listedPackage {
 	t.Helper()
-	list := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Deps,Imports,TestImports,XTestImports", "frenchpress/...")
+	list := exec.CommandContext(t.Context(), "go", "list", "-pgo=off", "-json=ImportPath,Deps,Imports,TestImports,XTestImports", "frenchpress/...")
 	list.Stderr = t.Output()
 	out, err := list.Output()
 	if err != nil {
