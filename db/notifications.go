@@ -24,6 +24,7 @@ type Notification struct {
 	Kind    string
 	Channel string
 	Address string
+	Stale   string // why it says nothing true any more, if its sender knows that
 }
 
 // ClaimNotification claims the right to send the message, or says why it must not be sent. Claims about
@@ -54,31 +55,37 @@ const sentAlready = "sent already"
 
 // obstacle is why the message must not be sent.
 func (n Notification) obstacle(ctx context.Context, tx pgx.Tx) (string, error) {
-	var allowed bool
-	var own, confirmed, ready string
+	var allowed, ready bool
+	var own, confirmed string
+	var status Status
 	var since time.Time
 	err := tx.QueryRow(ctx, `
     select coalesce((select allowed from notification_preferences where address = $5 and kind = $3 and channel = $4), $3 <> 'marketing'),
-           coalesce(max(status) filter (where kind = $3), ''),
-           coalesce(max(status) filter (where kind = 'order_confirmed'), ''),
-           coalesce(max(status) filter (where kind = 'order_ready'), ''),
-           coalesce(max(claimed_at) filter (where status = 'sending'), now())
+           coalesce(max(status) filter (where channel = $4 and kind = $3), ''),
+           coalesce(max(status) filter (where channel = $4 and kind = 'order_confirmed'), ''),
+           coalesce(bool_or(kind = 'order_ready' and status in ('sending', 'sent')), false),
+           coalesce(max(claimed_at) filter (where channel = $4 and status = 'sending'), now()),
+           coalesce((select status from orders where store_id = $1 and id = $2), '')
     from notifications
-    where store_id = $1 and subject = $2 and channel = $4`, n.StoreID, n.Subject, n.Kind, n.Channel, n.Address).
-		Scan(&allowed, &own, &confirmed, &ready, &since)
+    where store_id = $1 and subject = $2`, n.StoreID, n.Subject, n.Kind, n.Channel, n.Address).
+		Scan(&allowed, &own, &confirmed, &ready, &since, &status)
 	fresh := time.Since(since) < claimLost
 	switch {
 	case err != nil:
 		return "", err
 	case own == "sending" && fresh:
 		return "", ErrClaimBusy
-	case own == "sending":
-		return sentAlready, n.lost(ctx, tx)
+	case own == "sending": // it counts as sent from now on: a failed one would be tried again
+		return sentAlready, n.finish(ctx, tx, "sent", "failed", "the process ended while sending; not sent again")
 	case own == "sent":
 		return sentAlready, nil
+	case n.Stale != "":
+		return n.Stale, nil
+	case n.overtaken(status):
+		return "the order is " + string(status) + " by now", nil
 	case !allowed:
 		return "the recipient does not want it", nil
-	case n.Kind == "order_confirmed" && ready != "":
+	case n.Kind == "order_confirmed" && ready:
 		return "the message that it is ready came first", nil
 	case n.Kind == "order_ready" && confirmed == "sending" && fresh:
 		return "", ErrClaimBusy
@@ -86,28 +93,21 @@ func (n Notification) obstacle(ctx context.Context, tx pgx.Tx) (string, error) {
 	return "", nil
 }
 
-// SuppressNotification records that a message was not sent, and why, unless it was sent already or is being sent. That is
-// no last word: an order that was ready by mistake gets ready again.
-func SuppressNotification(ctx context.Context, pool *pgxpool.Pool, n Notification, why string) error {
-	return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
-		var since time.Time
-		err := tx.QueryRow(ctx, `
-    select claimed_at
-    from notifications
-    where store_id = $1 and subject = $2 and kind = $3 and channel = $4 and status = 'sending'
-    for update`, n.StoreID, n.Subject, n.Kind, n.Channel).Scan(&since)
-		switch {
-		case errors.Is(err, pgx.ErrNoRows):
-			return n.suppress(ctx, tx, why)
-		case err != nil:
-			return err
-		case time.Since(since) < claimLost:
-			return ErrClaimBusy
-		}
-		return n.lost(ctx, tx)
-	})
+// overtaken tells whether the message says nothing true any more of its order.
+func (n Notification) overtaken(now Status) bool {
+	switch n.Kind {
+	case "order_ready":
+		return now != Ready
+	case "order_confirmed":
+		return now != StatusPlaced && now != InProgress
+	case "order_cancelled":
+		return now != Cancelled && now != Expired
+	}
+	return false
 }
 
+// suppress records that a message was not sent, and why, unless it was sent already. That is no last word: an order that
+// was ready by mistake gets ready again.
 func (n Notification) suppress(ctx context.Context, tx pgx.Tx, why string) error {
 	tag, err := tx.Exec(ctx, `
     insert into notifications (store_id, subject, kind, channel, status)
@@ -127,12 +127,6 @@ func FinishNotification(ctx context.Context, pool *pgxpool.Pool, n Notification,
 		outcome, detail = "failed", failure.Error()
 	}
 	return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error { return n.finish(ctx, tx, outcome, outcome, detail) })
-}
-
-// lost records that nobody knows whether the message was sent. It counts as sent from now on: a failed one would be tried
-// again.
-func (n Notification) lost(ctx context.Context, tx pgx.Tx) error {
-	return n.finish(ctx, tx, "sent", "failed", "the process ended while sending; not sent again")
 }
 
 func (n Notification) finish(ctx context.Context, tx pgx.Tx, status, outcome, detail string) error {

@@ -18,7 +18,7 @@ type Message struct {
 	Channel string // email, sms or push
 	Address string
 	Text    string
-	Stale   string // why it should not be sent any more
+	Stale   string // why it says nothing true any more; what became of an order is looked at when it is sent
 }
 
 // Channel carries messages to people. An error of Send means that the message was certainly not sent;

@@ -81,10 +81,7 @@ func (c *Client) notifyOrder(ctx context.Context, notice db.Notice) error {
 	if err != nil {
 		return err
 	}
-	m := Message{
-		StoreID: notice.StoreID, Subject: notice.ID, Kind: notice.Kind,
-		Text: messageText(notice.Kind, order), Stale: stale(notice.Kind, order),
-	}
+	m := Message{StoreID: notice.StoreID, Subject: notice.ID, Kind: notice.Kind, Text: messageText(notice.Kind, order)}
 	var failed error
 	for _, address := range order.Contact.Addresses() {
 		m.Channel, m.Address = address.Channel, address.To
@@ -96,10 +93,7 @@ func (c *Client) notifyOrder(ctx context.Context, notice db.Notice) error {
 // send sends a message on its channel at most once: it is claimed before, and what was claimed is never sent again unless
 // the channel said for certain that it was not sent. Every attempt is logged, also one that was suppressed.
 func (c *Client) send(ctx context.Context, m Message) error {
-	claim := db.Notification{StoreID: m.StoreID, Subject: m.Subject, Kind: m.Kind, Channel: m.Channel, Address: m.Address}
-	if m.Stale != "" {
-		return db.SuppressNotification(ctx, c.pool, claim, m.Stale)
-	}
+	claim := db.Notification{StoreID: m.StoreID, Subject: m.Subject, Kind: m.Kind, Channel: m.Channel, Address: m.Address, Stale: m.Stale}
 	if why, err := db.ClaimNotification(ctx, c.pool, claim); err != nil || why != "" {
 		return err
 	}
@@ -107,17 +101,4 @@ func (c *Client) send(ctx context.Context, m Message) error {
 	keeping, cancel := context.WithTimeout(context.WithoutCancel(ctx), keepWithin)
 	defer cancel()
 	return errors.Join(err, db.FinishNotification(keeping, c.pool, claim, err))
-}
-
-// stale is why a message about an order says nothing true any more, empty if it does.
-func stale(kind string, o *db.Order) string {
-	switch {
-	case kind == "order_ready" && o.Status != db.Ready:
-		return "the order is " + string(o.Status) + " by now"
-	case kind == "order_confirmed" && o.Status != db.StatusPlaced && o.Status != db.InProgress:
-		return "the order is " + string(o.Status) + " by now"
-	case kind == "order_cancelled" && o.Status != db.Cancelled && o.Status != db.Expired:
-		return "the order is " + string(o.Status) + " by now"
-	}
-	return ""
 }
