@@ -223,6 +223,7 @@ func (s *shop) disabledStaff(t *testing.T) []visitor {
 	t.Helper()
 	cookie := s.signedIn(t, "gone", db.Admin)
 	token := s.staff(t, "gone", db.Admin)
+	s.call(t, "GET", "/v1/stores/"+testStore+"/orders", token, nil).wants(t, 200)
 	if err := db.DisableStaff(t.Context(), s.api.pool, "gone"); err != nil {
 		t.Fatal(err)
 	}

@@ -2,23 +2,13 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/labstack/echo/v4"
 
 	"frenchpress/db"
-)
-
-const (
-	// staffBelieved is how long an answer of the database about a token of staff is believed: a revocation holds after
-	// this time.
-	staffBelieved = time.Second
-	// staffKept bounds those answers.
-	staffKept = 1 << 10
 )
 
 // who is a set of roles.
@@ -59,12 +49,6 @@ func (p *principal) by() string {
 	return p.kind() + ":" + p.name
 }
 
-// seenStaff is what the database said of a token of staff.
-type seenStaff struct {
-	*db.Staff
-	at time.Time
-}
-
 func unauthenticated(detail string) error { return problem("unauthenticated", detail) }
 
 // forbidden is one answer for all: it does not tell whether the thing exists.
@@ -94,7 +78,7 @@ func (a *API) authenticate(c echo.Context, live bool) (*principal, error) {
 		}
 		return &principal{who: byBarista, name: device.Name, device: device}, nil
 	}
-	staff, err := a.staffByToken(ctx, token)
+	staff, err := db.StaffByToken(ctx, a.pool, token)
 	if err != nil {
 		return nil, refusedToken(err)
 	}
@@ -131,19 +115,6 @@ func bearer(r *http.Request, live bool) (token string, given bool, err error) {
 	return token, true, nil
 }
 
-// staffByToken asks the database about a token, or remembers what it said.
-func (a *API) staffByToken(ctx context.Context, token string) (*db.Staff, error) {
-	key, now := sha256.Sum256([]byte(token)), time.Now()
-	if seen, ok := a.staff.Get(key); ok && now.Sub(seen.at) < staffBelieved {
-		return seen.Staff, nil
-	}
-	staff, err := db.StaffByToken(ctx, a.pool, token)
-	if err == nil {
-		a.staff.Add(key, seenStaff{staff, now})
-	}
-	return staff, err
-}
-
 // admits tells whether a principal gets into a route, with the store and the order of the address. It
 // looks at names alone, so that nothing can be learned about what exists.
 func (a *API) admits(p *principal, route *Route, c echo.Context) bool {
@@ -174,7 +145,7 @@ func (a *API) stillValid(ctx context.Context, p *principal) bool {
 	case p.who == byBarista:
 		return !a.pairings.Revoked(p.device.ID)
 	case p.token != "":
-		staff, err := a.staffByToken(ctx, p.token)
+		staff, err := db.StaffByToken(ctx, a.pool, p.token)
 		return !errors.Is(err, db.ErrUnknownToken) && (err != nil || staff.Role == p.staff.Role)
 	}
 	staff, err := a.sessionStaff(ctx, p.session)

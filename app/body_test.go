@@ -188,6 +188,8 @@ func TestFields(t *testing.T) {
 		"too many":       {"{" + good + `,"lines":[{"q":0},{},{"x":1}]}`, []string{"/lines: must have 1 to 2 elements, this has 3"}},
 		"too few":        {"{" + good + `,"lines":[]}`, []string{"/lines: must have 1 to 2 elements, this has 0"}},
 		"no such day":    {"{" + good + `,"at":"2026-02-30T09:00:00Z"}`, []string{"/at: must be an RFC 3339 time such as 2026-01-31T09:00:00Z"}},
+		"short hour":     {"{" + good + `,"at":"2026-02-03T9:00:00Z"}`, []string{"/at: must be an RFC 3339 time such as 2026-01-31T09:00:00Z"}},
+		"comma":          {"{" + good + `,"at":"2026-02-03T09:00:00,5Z"}`, []string{"/at: must be an RFC 3339 time such as 2026-01-31T09:00:00Z"}},
 		"no zone":        {"{" + good + `,"at":"2026-02-03T09:00:00"}`, []string{"/at: must be an RFC 3339 time such as 2026-01-31T09:00:00Z"}},
 		"braces":         {"{" + good + `,"id":"{019ab6c0-5f00-7abc-8def-0123456789ab}"}`, []string{"/id: must be a UUID such as 019ab6c0-5f00-7abc-8def-0123456789ab"}},
 		"without hyphen": {"{" + good + `,"id":"019ab6c05f007abc8def0123456789ab"}`, []string{"/id: must be a UUID such as 019ab6c0-5f00-7abc-8def-0123456789ab"}},

@@ -112,9 +112,9 @@ func TestBadQueries(t *testing.T) {
 		"cursor=", "cursor=%20", "cursor=*", "cursor=a%0Ab", "cursor=a%00", "cursor=" + strings.Repeat("A", 513), "cursor=YQ%3D%3D", "%zz=1", "a;b", "%"}
 	for path, bad := range map[string][]string{
 		at: append([]string{"near=", "near=1", "near=1,2,3", "near=91,0", "near=0,181", "near=a,b", "near=NaN,NaN", "near=1,", "near=Inf,0", "near=0x1,0", "near=1%002,0",
-			"near=1,2&cursor=YQ", "q=%00", "q=%FF", "q=" + strings.Repeat("x", 201), "q=a&q=b"}, everywhere...),
+			"near=1,2&cursor=" + newCursor(storeList, "a"), "cursor=" + newCursor(testOrderList, "a"), "q=%00", "q=%FF", "q=" + strings.Repeat("x", 201), "q=a&q=b"}, everywhere...),
 		at + "/" + testStore + "/orders": append([]string{"status=", "status=lost", "status=placed&status=ready", "from=yesterday", "from=2026-01-01", "to=2026-13-01T00:00:00Z", "to=2026-01-01T00:00:00",
-			"from=", "from=9999-12-31T23:59:59-10:00", "to=0000-01-01T00:00:00%2B10:00", "cursor=" + newCursor("x"), "cursor=" + newCursor("00000000-0000-0000-0000-00000000000g"), "cursor=AB"}, everywhere...),
+			"from=", "from=9999-12-31T23:59:59-10:00", "to=0000-01-01T00:00:00%2B10:00", "cursor=" + newCursor(testOrderList, "x"), "cursor=" + newCursor(testOrderList, "00000000-0000-0000-0000-00000000000g"), "cursor=" + newCursor(storeList, uuid.Nil.String()), "cursor=" + newCursor("orders of dumbo", uuid.Nil.String()), "cursor=AB"}, everywhere...),
 		at + "/" + testStore + "/slots": {"date=", "date=today", "date=2026-02-30", "date=2026-1-1", "date=2026-01-01T00:00:00Z", "date=%00", "date=2026-01-01&date=2026-01-02", "date=99999-01-01", "date=-001-01-01", "date=0000-01-01", "date=9999-12-31", "date=%zz"},
 	} {
 		for _, query := range bad {
@@ -125,7 +125,7 @@ func TestBadQueries(t *testing.T) {
 	for path, queries := range map[string][]string{
 		"/slots": {"date=0001-01-01", "date=9998-12-31", "date=1969-12-31"},
 		"/orders": {"from=9999-12-31T23:59:59Z", "to=0001-01-01T00:00:00Z", "to=1969-12-31T23:59:59Z", "from=0001-01-01T00:00:00Z&to=0001-01-01T00:00:01Z", "from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z",
-			"cursor=" + newCursor(uuid.Nil.String())},
+			"cursor=" + newCursor(testOrderList, uuid.Nil.String())},
 	} {
 		for _, query := range queries {
 			got := s.call(t, "GET", at+"/"+testStore+path+"?"+query, staff, nil).tellsNothing(t)

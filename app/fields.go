@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -274,11 +275,16 @@ func (f *fields) pointer(under ...any) string {
 	return db.Pointer(path...)
 }
 
-// parseTime is strict where time.Parse is not. A time of a year that, in UTC, has not four digits could not be
-// written down again.
+// time.Parse also takes hours of one digit, and commas.
+var timePattern = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$`)
+
+// parseTime reads an RFC 3339 time. One of a year that, in UTC, has not four digits could not be written down again.
 func parseTime(text string) (time.Time, error) {
-	var at time.Time
-	err := at.UnmarshalText([]byte(text))
+	text = strings.ToUpper(text)
+	if !timePattern.MatchString(text) {
+		return time.Time{}, strconv.ErrSyntax
+	}
+	at, err := time.Parse(time.RFC3339, text)
 	at = at.UTC()
 	if err == nil && (at.Year() < 1 || at.Year() > 9999) {
 		err = strconv.ErrRange

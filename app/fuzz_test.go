@@ -125,7 +125,7 @@ func FuzzListQuery(f *testing.F) {
 	staff := s.staff(f, "fuzz", db.Support)
 	o := s.place(f, atCounter()).order(f)
 	for _, seed := range []string{
-		"", "limit=1", "limit=1&cursor=" + newCursor("dumbo"), "cursor=" + newCursor(o.ID), "cursor=" + newCursor(uuid.Max.String()), "limit=200&q=ferry&near=37.7,-122.4",
+		"", "limit=1", "limit=1&cursor=" + newCursor(storeList, "dumbo"), "cursor=" + newCursor(testOrderList, o.ID), "cursor=" + newCursor(testOrderList, uuid.Max.String()), "limit=200&q=ferry&near=37.7,-122.4",
 		"status=placed&from=2026-01-01T00:00:00Z&to=2027-01-01T00:00:00%2B14:00", "date=2026-11-23", "date=9999-12-31", "from=9999-12-31T23:59:59Z", "limit=0", "cursor=%00", "near=1,2&cursor=YQ", "near=-90,180", "a;b", "%zz", "q=%ff",
 	} {
 		f.Add(seed)

@@ -24,9 +24,6 @@ func readMenu(f *fields, currency string) (*db.Menu, error) {
 		}
 		m.Categories = append(m.Categories, c)
 	}
-	if len(*f.faults) > 0 {
-		return nil, f.err() // half of what breaks the rules then would do so for want of what could not be read
-	}
 	data, err := json.Marshal(m)
 	if err != nil {
 		return nil, err

@@ -15,8 +15,8 @@ func TestMenuFaultsTogether(t *testing.T) {
 	got.into(t, &menu)
 	category := menu["categories"].([]any)[0].(map[string]any)
 	item := category["items"].([]any)[0].(map[string]any)
-	category["name"], item["id"], item["zzz"] = "", "a b", true
+	category["name"], item["id"], item["zzz"], item["available"], menu["currency"] = "", "a b", true, "yes", "EUR"
 	at := "/categories/0/items/0"
 	s.call(t, "PUT", testMenuPath, s.staff(t, "mia", db.Manager), menu, "If-Match: "+got.Header.Get("ETag")).
-		wantsProblem(t, 422, "invalid", at+"/zzz", "/categories/0/name", at+"/id")
+		wantsProblem(t, 422, "invalid", "/currency", at+"/available", at+"/zzz", "/categories/0/name", at+"/id")
 }

@@ -47,7 +47,7 @@ func (a *API) listOrders(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	filter, err := orderFilter(c)
+	filter, err := orderFilter(c, store)
 	if err != nil {
 		return err
 	}
@@ -60,20 +60,20 @@ func (a *API) listOrders(c echo.Context) error {
 	page := ordersAnswer{Orders: make([]*db.Order, 0, limit)}
 	if len(orders) > limit {
 		orders = orders[:limit]
-		page.NextCursor = newCursor(orders[limit-1].ID.String())
+		page.NextCursor = newCursor(orderList(store), orders[limit-1].ID.String())
 	}
 	page.Orders = append(page.Orders, orders...)
 	return c.JSON(http.StatusOK, page)
 }
 
-func orderFilter(c echo.Context) (db.OrderFilter, error) {
+func orderFilter(c echo.Context, store *db.Store) (db.OrderFilter, error) {
 	q := readQuery(c)
 	f := db.OrderFilter{
 		Status: db.Status(q.oneOf("status", "payment_pending", "payment_failed", "placed", "in_progress", "ready",
 			"picked_up", "cancelled", "expired", "abandoned")),
 		From: q.time("from"), To: q.time("to"), Limit: q.limit(),
 	}
-	if cursor := q.cursor(); cursor != "" {
+	if cursor := q.cursor(orderList(store)); cursor != "" {
 		id, ok := parseUUID(cursor)
 		if !ok {
 			q.fault("cursor is not one of ours")
@@ -82,6 +82,8 @@ func orderFilter(c echo.Context) (db.OrderFilter, error) {
 	}
 	return f, q.err
 }
+
+func orderList(store *db.Store) string { return "orders of " + store.Slug }
 
 type ordersAnswer struct {
 	Orders     []*db.Order `json:"orders"`

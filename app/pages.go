@@ -46,14 +46,14 @@ func (a *API) storeViews(c echo.Context, stores []*db.Store) ([]storeView, error
 func (a *API) searchStores(c echo.Context) (search string, views []storeView, next string, after bool, err error) {
 	q := readQuery(c)
 	search = q.text("q", 200)
-	place := q.cursor()
+	place := q.cursor(storeList)
 	if q.err != nil {
 		return "", nil, "", false, q.err
 	}
 	stores := a.catalog.Search(search, place, storesOnPage+1)
 	if len(stores) > storesOnPage {
 		stores = stores[:storesOnPage]
-		next = newCursor(stores[storesOnPage-1].Slug)
+		next = newCursor(storeList, stores[storesOnPage-1].Slug)
 	}
 	views, err = a.storeViews(c, stores)
 	return search, views, next, place != "", err

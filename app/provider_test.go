@@ -157,6 +157,8 @@ func TestMessages(t *testing.T) {
 		"too old":           {body, signed(body, now.Add(-6*time.Minute), webhookSecret), "bad_signature", 400},
 		"not JSON":          {"evt_1", signed("evt_1", now, webhookSecret), "malformed_json", 400},
 		"no message":        {`{}`, signed(`{}`, now, webhookSecret), "invalid", 422},
+		"no id":             {strings.Replace(body, "evt_1", `evt\u0000`, 1), signed(strings.Replace(body, "evt_1", `evt\u0000`, 1), now, webhookSecret), "invalid", 422},
+		"no object":         {strings.Replace(body, "pi_1", `pi\u0000`, 1), signed(strings.Replace(body, "pi_1", `pi\u0000`, 1), now, webhookSecret), "invalid", 422},
 		"too large":         {strings.Repeat(" ", bodyLimit+1), signed("", now, webhookSecret), "body_too_large", 413},
 	} {
 		a := s.call(t, "POST", webhookPath, "", x.body, x.signature).wants(t, x.status)

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -75,18 +76,25 @@ func (q *query) limit() int {
 	return int(n)
 }
 
-// cursor is what newCursor was given for the page before; empty for the first page.
-func (q *query) cursor() string {
+// cursor is the place that newCursor was given for the page before of the same list; empty for the first page.
+func (q *query) cursor(list string) string {
 	text := q.text("cursor", cursorMost)
-	place, err := cursorEncoding.DecodeString(text)
-	if err != nil || (text == "" && q.values.Has("cursor")) {
-		q.fault("cursor is not one of ours")
+	if text == "" && !q.values.Has("cursor") {
+		return ""
 	}
-	return string(place)
+	raw, err := cursorEncoding.DecodeString(text)
+	place, ours := strings.CutPrefix(string(raw), list+" ")
+	if err != nil || !ours || place == "" {
+		q.fault("cursor is not one of ours")
+		return ""
+	}
+	return place
 }
 
-// newCursor wraps up the place where the next page begins, at most 380 bytes.
-func newCursor(place string) string { return cursorEncoding.EncodeToString([]byte(place)) }
+// newCursor wraps up the place where the next page of a list begins, both at most 380 bytes.
+func newCursor(list, place string) string {
+	return cursorEncoding.EncodeToString([]byte(list + " " + place))
+}
 
 // near is a point in degrees; ok is false where there is none.
 func (q *query) near() (lat, lon float64, ok bool) {
@@ -146,9 +154,11 @@ func (q *query) oneOf(name string, allowed ...string) string {
 	return ""
 }
 
-// parseDegrees takes plain decimals alone: ParseFloat also knows NaN, infinity, exponents and hex.
+// ParseFloat also knows NaN, infinity, exponents and hex.
+var degreesPattern = regexp.MustCompile(`^-?[0-9]{1,3}(\.[0-9]+)?$`)
+
 func parseDegrees(text string, most float64) (float64, error) {
-	if strings.Trim(text, "-.0123456789") != "" || text == "" {
+	if !degreesPattern.MatchString(text) {
 		return 0, strconv.ErrSyntax
 	}
 	degrees, err := strconv.ParseFloat(text, 64)

@@ -59,7 +59,7 @@ func ifSeen(tags []string, decide db.Decision) db.Decision {
 func readRefund(f *fields) (db.RefundRequest, error) {
 	var asked db.RefundRequest
 	for _, line := range f.optionalList("lines", 0, db.MaxLines) {
-		asked.Lines = append(asked.Lines, db.LineUnits{Line: line.int("line", 0, anyInt), Quantity: line.int("quantity", -anyInt, anyInt)})
+		asked.Lines = append(asked.Lines, db.LineUnits{Line: line.int("line", -anyInt, anyInt), Quantity: line.int("quantity", -anyInt, anyInt)})
 	}
 	if f.has("tip") {
 		asked.Tip = f.bool("tip")

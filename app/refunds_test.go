@@ -167,7 +167,7 @@ func TestRefundRefusals(t *testing.T) {
 		"none of a line":   {units(0, 0), []string{"/lines/0/quantity"}},
 		"a line twice":     {units(0, 1, 0, 1), []string{"/lines/1/line"}},
 		"no tip":           {withTip(units(0, 1)), []string{"/tip"}},
-		"all at once":      {withTip(units(7, 1, 0, 9)), []string{"/tip", "/lines/0/line", "/lines/1/quantity"}},
+		"all at once":      {withTip(units(7, 1, 0, 9, -1, 1)), []string{"/tip", "/lines/0/line", "/lines/1/quantity", "/lines/2/line"}},
 		"no reason":        {object{"lines": []object{{"line": 0, "quantity": 1}}}, []string{"/reason"}},
 		"not a body":       {object{"lines": 3, "tip": "yes", "reason": "", "amount": 7}, []string{"/lines", "/tip", "/reason", "/amount"}},
 	} {

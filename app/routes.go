@@ -1,13 +1,11 @@
 package main
 
 import (
-	"crypto/sha256"
 	"log/slog"
 	"net/http"
 	"sync/atomic"
 
 	"github.com/alexedwards/scs/v2"
-	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/labstack/echo/v4"
 
@@ -32,7 +30,6 @@ type API struct {
 	sessions    *scs.SessionManager
 	attempts    *throttle // to get in, with a password or a code
 	pairings    *db.Pairings
-	staff       *lru.Cache[[sha256.Size]byte, seenStaff] // by the hash of the token
 	crossOrigin *http.CrossOriginProtection
 	state       atomic.Pointer[string] // why it cannot serve; nil when it can
 	streams     atomic.Int64           // open live streams

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -11,7 +10,6 @@ import (
 	"slices"
 	"time"
 
-	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"golang.org/x/sync/errgroup"
 
@@ -147,9 +145,6 @@ func newAPI(ctx context.Context, config Config, log *slog.Logger, pool, queue *p
 	a.setState("the server is starting")
 	a.metrics.watch(a)
 	var err error
-	if a.staff, err = lru.New[[sha256.Size]byte, seenStaff](staffKept); err != nil {
-		return nil, err
-	}
 	if a.pairings, err = db.OpenPairings(ctx, pool); err != nil {
 		return nil, fmt.Errorf("reading the devices: %w", err)
 	}

@@ -31,7 +31,10 @@ func TestMain(m *testing.M) {
 	})
 }
 
-const testStore = "ferry-building"
+const (
+	testStore     = "ferry-building"
+	testOrderList = "orders of " + testStore
+)
 
 // shop is a whole shop, listening on a port of its own, as its users see it.
 type shop struct {

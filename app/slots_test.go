@@ -100,6 +100,9 @@ func TestSlots(t *testing.T) {
 	if past := s.slots(t, "?date=2020-01-01"); len(past) != 0 {
 		t.Errorf("long ago there are still %d slots", len(past))
 	}
+	if far := s.slots(t, "?date="+time.Now().Add(db.MaxAhead+48*time.Hour).Format(time.DateOnly)); len(far) != 0 {
+		t.Errorf("%d slots are offered that no order may ask for", len(far))
+	}
 }
 
 // TestSlotNeverOversold sends 200 orders for the same 20 places, through one process and through two.

@@ -131,7 +131,7 @@ func (f *refundForm) words(fault db.Fault, asked db.RefundRequest) string {
 // staffRefunds lists the refunds that the provider has refused for good, of all stores.
 func (a *API) staffRefunds(c echo.Context) error {
 	q := readQuery(c)
-	after, n, ok := refundPlace(q.cursor())
+	after, n, ok := refundPlace(q.cursor(refundList))
 	if !ok {
 		q.fault("cursor is not one of ours")
 	}
@@ -146,13 +146,15 @@ func (a *API) staffRefunds(c echo.Context) error {
 	if len(failed) > refundsOnPage {
 		failed = failed[:refundsOnPage]
 		last := failed[refundsOnPage-1]
-		page.Next = newCursor(fmt.Sprintf("%s %d", last.ID, last.N))
+		page.Next = newCursor(refundList, fmt.Sprintf("%s %d", last.ID, last.N))
 	}
 	for _, f := range failed {
 		page.Refunds = append(page.Refunds, a.viewFailed(f))
 	}
 	return writePage(c, http.StatusOK, "refunds", page)
 }
+
+const refundList = "refunds"
 
 // refundPlace reads where a page of the worklist begins; the first begins at nothing.
 func refundPlace(cursor string) (id uuid.UUID, n int, ok bool) {

@@ -125,7 +125,7 @@ func TestFailedRefundsByPage(t *testing.T) {
 		t.Errorf("the last page is %s", last)
 	}
 	for _, place := range []string{"nonsense", o.ID + " 2147483648"} {
-		if status, _ := s.ask(t, visitor{cookie: mia}, "GET", "/staff/refunds?cursor="+newCursor(place)); status != 400 {
+		if status, _ := s.ask(t, visitor{cookie: mia}, "GET", "/staff/refunds?cursor="+newCursor(refundList, place)); status != 400 {
 			t.Errorf("a cursor of nobody's: %d", status)
 		}
 	}

@@ -72,6 +72,9 @@ func (a *API) viewStores(c echo.Context, stores []*db.Store) ([]storeAnswer, err
 	return views, nil
 }
 
+// storeList is what cursors of stores are of.
+const storeList = "stores"
+
 type storesAnswer struct {
 	Stores     []storeAnswer `json:"stores"`
 	NextCursor string        `json:"next_cursor,omitempty"`
@@ -80,7 +83,7 @@ type storesAnswer struct {
 // listStores shows a page of stores by slug, or those nearest to a point.
 func (a *API) listStores(c echo.Context) error {
 	q := readQuery(c)
-	search, limit, after := q.text("q", 200), q.limit(), q.cursor()
+	search, limit, after := q.text("q", 200), q.limit(), q.cursor(storeList)
 	lat, lon, near := q.near()
 	if near && after != "" {
 		q.fault("near has no pages: leave cursor out")
@@ -94,7 +97,7 @@ func (a *API) listStores(c echo.Context) error {
 		stores = a.catalog.Near(search, lat, lon, limit)
 	} else if stores = a.catalog.Search(search, after, limit+1); len(stores) > limit {
 		stores = stores[:limit]
-		page.NextCursor = newCursor(stores[limit-1].Slug)
+		page.NextCursor = newCursor(storeList, stores[limit-1].Slug)
 	}
 	var err error
 	if page.Stores, err = a.viewStores(c, stores); err != nil {
@@ -186,7 +189,7 @@ func readStorePatch(f *fields) (db.StorePatch, error) {
 	return p, f.err()
 }
 
-// listSlots shows the slots of a local day that have not ended, with their free places.
+// listSlots shows the slots of a local day that can be asked for, with their free places.
 func (a *API) listSlots(c echo.Context) error {
 	store, err := a.storeOf(c)
 	if err != nil {
@@ -205,7 +208,7 @@ func (a *API) listSlots(c echo.Context) error {
 		Slots []db.OpenSlot `json:"slots"`
 	}{[]db.OpenSlot{}}
 	for _, slot := range store.Hours.Slots(day, store.Location, store.SlotMinutes) {
-		if slot.EndsAt.After(now) {
+		if slot.EndsAt.After(now) && !slot.StartsAt.After(now.Add(db.MaxAhead)) {
 			answer.Slots = append(answer.Slots, db.OpenSlot{Slot: slot})
 		}
 	}

@@ -56,7 +56,7 @@ func ReadDelivery(raw []byte, signature, secret string) (Delivery, error) {
 		return Delivery{}, fmt.Errorf("%w: %w", ErrMessage, err)
 	}
 	m := Delivery{in.ID, in.Type, in.Data.Object.ID}
-	if m.ID == "" || len(m.ID) > idMost || m.Type == "" || len(m.Object) > idMost || m.worth() && m.Object == "" {
+	if db.TextFault(m.ID, 1, idMost) != "" || m.Type == "" || db.TextFault(m.Object, 0, idMost) != "" || m.worth() && m.Object == "" {
 		return Delivery{}, ErrMessage
 	}
 	return m, nil
