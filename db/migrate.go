@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
@@ -36,7 +38,12 @@ func Migrate(ctx context.Context, pool *pgxpool.Pool, then func(context.Context,
 	if err := migrateOwn(ctx, config); err != nil {
 		return err
 	}
-	if _, err := lock.Exec(ctx, `select ensure_partitions(now(), 3)`); err != nil {
+	_, err = lock.Exec(ctx, `select ensure_partitions(now(), 3)`)
+	var refused *pgconn.PgError
+	switch {
+	case errors.As(err, &refused) && refused.Code == "55P03": // somebody wrote all the time, or held what he wrote
+		slog.Warn("the partitions of the months to come are not made yet, housekeeping will try again", "error", err)
+	case err != nil:
 		return fmt.Errorf("adding partitions: %w", err)
 	}
 	return then(ctx, pool)

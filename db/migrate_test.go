@@ -141,3 +141,38 @@ func TestMigrateBesideALiveProcess(t *testing.T) {
 		t.Errorf("migrated: %v; %d transactions beside it: %v", err, worked.Load(), failed)
 	}
 }
+
+// TestMigrateBesideAWriter has somebody hold what he wrote while a process starts that finds no partitions for the months
+// to come: it goes without them, for now.
+func TestMigrateBesideAWriter(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.Database(t)
+	last := time.Now().UTC().AddDate(0, 0, 1-time.Now().UTC().Day()).AddDate(0, 2, 0).Format("_2006_01")
+	for _, table := range []string{"payments", "refunds"} {
+		if _, err := pool.Exec(t.Context(), "drop table "+table+last); err != nil {
+			t.Fatal(err)
+		}
+	}
+	writer, err := pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := writer.Exec(t.Context(), `lock orders in row exclusive mode`); err != nil {
+		t.Fatal(err)
+	}
+	migrate := func() bool {
+		if err := db.Migrate(t.Context(), pool, noMore); err != nil {
+			t.Fatal(err)
+		}
+		return texts(t, pool, `select coalesce(to_regclass('payments' || $1)::text, '')`, last)[0] != ""
+	}
+	if migrate() {
+		t.Error("nothing was in the way")
+	}
+	if err := writer.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if !migrate() {
+		t.Error("the partition is still not there")
+	}
+}

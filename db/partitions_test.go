@@ -107,6 +107,24 @@ func TestPartitionsFollowOneAnother(t *testing.T) {
 	})
 }
 
+// TestMonthsBesideReaders makes a month while somebody reads all the others, as a dump does for hours. Who waited for its
+// end would have everybody else wait behind him.
+func TestMonthsBesideReaders(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.Database(t)
+	dump, err := pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = dump.Rollback(context.WithoutCancel(t.Context())) }()
+	if _, err := dump.Exec(t.Context(), `lock orders, order_history, payments, ledger, refunds in access share mode`); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := pool.Exec(t.Context(), `select ensure_partitions('2031-10-31T23:30:00Z', 2)`); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestUUIDFloor(t *testing.T) {
 	t.Parallel()
 	tx := dbtest.Tx(t)
