@@ -167,6 +167,28 @@ func TestTwoProcessesMoveTheSameOrders(t *testing.T) {
 	}
 }
 
+// TestLateOrderIsSeenElsewhere has an order that waited ten seconds for its place in a group, at a process that told nobody.
+func TestLateOrderIsSeenElsewhere(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.Database(t)
+	silent, other := openTill(t, pool, 0), openTill(t, pool, 0)
+	other.runHub(t)
+	board := other.hub.WatchBoard(other.store.ID)
+	defer board.Close()
+	late := silent.latte(t, "counter", "key")
+	at := late.Order.PlacedAt.Add(-10 * time.Second)
+	late.Order.PlacedAt, late.Order.UpdatedAt, late.Order.Steps[0].At = at, at, at
+	placed, err := silent.Place(t.Context(), late)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	if seen, err := board.Next(ctx); err != nil || len(seen) != 1 || seen[0].ID != placed.Order.ID {
+		t.Errorf("the board has %v, %v", seen, err)
+	}
+}
+
 // checkVersions looks at the orders and at all that hangs on them.
 func checkVersions(t *testing.T, w *till, refs []db.OrderRef) {
 	t.Helper()

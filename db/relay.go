@@ -25,13 +25,17 @@ const (
 	// toldPerPayload keeps a payload below PostgreSQL's 8,000 bytes: a reference takes 40.
 	toldPerPayload = 190
 
-	// historyEvery and historyOverlap govern the reader that finds what no notification told. Rows are
-	// stamped in the flush that commits them: the overlap covers the longest one but for one that hangs.
+	// historyEvery and historyOverlap govern the reader that finds what no notification told. Rows are stamped before they
+	// are committed, by another process's clock: the overlap covers what that takes, but for a flush that hangs, an order that
+	// waits for one, and clocks that differ by seconds. Every longLook-th look goes back further for those.
 	historyEvery   = time.Second
 	historyOverlap = 3 * time.Second
-	// lostOverlap covers a flush that lost its commit's answer only after flushTimeout. For so long its process
+	longLook       = 10
+	// longOverlap also covers a flush that lost its commit's answer only after flushTimeout. For so long its process
 	// reads its own history too, for nobody here was told of what that commit did.
-	lostOverlap = 2 * flushTimeout
+	longOverlap = 2 * flushTimeout
+	// historyTimeout bounds a look.
+	historyTimeout = 3 * time.Second
 	// historyLongest bounds how far back it looks after an interruption.
 	historyLongest = time.Minute
 
@@ -155,11 +159,11 @@ func (h *Hub) readHistory(ctx context.Context) error {
 		h.failAll(ErrSlow)
 		h.looked = next
 	}
-	ctx, cancel := context.WithTimeout(ctx, historyOverlap)
+	ctx, cancel := context.WithTimeout(ctx, historyTimeout)
 	defer cancel()
-	since, lost := h.looked.Add(-historyOverlap), next.UnixMilli()-h.commitLost.Load() < lostOverlap.Milliseconds()
-	if lost {
-		since = h.looked.Add(-lostOverlap)
+	since, lost := h.looked.Add(-historyOverlap), next.UnixMilli()-h.commitLost.Load() < longOverlap.Milliseconds()
+	if lost || h.looks%longLook == 0 {
+		since = h.looked.Add(-longOverlap)
 	}
 	rows, err := h.pool.Query(ctx, `
     select store_id, order_id, max(version)
@@ -177,6 +181,7 @@ func (h *Hub) readHistory(ctx context.Context) error {
 		return err
 	}
 	h.looked = next
+	h.looks++
 	return nil
 }
 
