@@ -288,6 +288,27 @@ func TestSlotsOfNewHours(t *testing.T) {
 	}
 }
 
+// TestPickupJustPast asks for a moment ago, which may lie in the slot before the one that the order gets.
+func TestPickupJustPast(t *testing.T) {
+	t.Parallel()
+	w := openTill(t, dbtest.Database(t), 0)
+	if _, err := w.pool.Exec(t.Context(), `update store_settings set slot_limit = 5`); err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now().Truncate(time.Microsecond)
+	past := now.Add(-30 * time.Second)
+	late := w.latte(t, "card", "key")
+	late.Asked, late.Order.PickupAt = true, &past
+	placed, err := w.Place(t.Context(), late)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stored, err := db.OrderByID(t.Context(), w.pool, placed.Order.Ref())
+	if err != nil || stored.PickupAt.Before(now) || stored.PickupAt.Before(*stored.SlotStartsAt) {
+		t.Errorf("it is picked up at %v, in the slot from %v: %v", stored.PickupAt, stored.SlotStartsAt, err)
+	}
+}
+
 // TestAnotherTryStartsAfresh has a store that stops limiting its slots between two tries to place an order.
 func TestAnotherTryStartsAfresh(t *testing.T) {
 	t.Parallel()
