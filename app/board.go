@@ -179,7 +179,7 @@ func readCommands(f *fields, by string) []*db.Command {
 		if needsOne := c.Type == "sold_out" || c.Type == "available"; needsOne && one.has("item") == one.has("option") {
 			one.fault("item", "name either an item or an option")
 		}
-		if c.Type != "undo" && !c.OfStore() && one.has("base_version") {
+		if c.Type != "undo" && !c.OfStore() && one.has("base_version") { // it decides nothing, but is a part of what was said
 			c.BaseVersion = one.int("base_version", 1, 1<<30)
 		}
 		c.Hash = commandHash(c)

@@ -109,9 +109,9 @@ func (a *API) logRequest(r *request) {
 		slog.String("request_id", r.id), slog.String("method", r.Request().Method), slog.String("route", r.pattern()),
 		slog.Int("status", status), slog.Float64("ms", float64(r.took.Microseconds())/1000), slog.String("who", r.principal.kind()),
 	}
-	for _, param := range []string{"store", "id"} {
-		if value := r.Param(param); value != "" && len(value) <= 64 {
-			line = append(line, slog.String(map[string]string{"store": "store", "id": "order"}[param], value))
+	for _, named := range []struct{ param, as string }{{"store", "store"}, {"id", "order"}} {
+		if value := r.Param(named.param); value != "" && len(value) <= 64 {
+			line = append(line, slog.String(named.as, value))
 		}
 	}
 	if r.err != nil {

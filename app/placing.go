@@ -82,7 +82,7 @@ func (a *API) place(c echo.Context) (*db.Placing, db.Placed, error) {
 func (a *API) answerPlaced(c echo.Context, store *db.Store, key string, replay *db.Replay, replayed bool) error {
 	ctx := c.Request().Context()
 	if replay.WaitUntil == nil {
-		order, err := db.OrderByID(ctx, a.pool, db.OrderRef{StoreID: store.ID, ID: replay.OrderID})
+		order, err := a.orders.Current(ctx, db.OrderRef{StoreID: store.ID, ID: replay.OrderID})
 		if err != nil {
 			return err
 		}

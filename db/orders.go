@@ -193,13 +193,14 @@ func (o *Orders) Command(ctx context.Context, storeID int32, c *Command, menu *M
 // PayAgain starts another charge under an idempotency key, or finds what the key was used for.
 // bodyHash covers the order too: the key's scope is the route of all orders.
 func (o *Orders) PayAgain(ctx context.Context, ref OrderRef, token, by, key string, bodyHash []byte, wait time.Duration) (Placed, error) {
-	keys := new(keyRows)
-	keys.add(keyID{ref.StoreID, PaymentRoute, key}, bodyHash, ref.ID, wait)
-	return repeated(func() (Placed, error) { return o.payAgain(ctx, &Change{Ref: ref, Decide: PayAgain(token, by)}, keys) })
+	id, keys := keyID{ref.StoreID, PaymentRoute, key}, new(keyRows)
+	keys.add(id, bodyHash, ref.ID, wait)
+	return repeated(func() (Placed, error) {
+		return o.payAgain(ctx, &Change{Ref: ref, Decide: PayAgain(token, by)}, id, keys)
+	})
 }
 
-func (o *Orders) payAgain(ctx context.Context, c *Change, keys *keyRows) (Placed, error) {
-	id := keyID{keys.stores[0], keys.routes[0], keys.keys[0]}
+func (o *Orders) payAgain(ctx context.Context, c *Change, id keyID, keys *keyRows) (Placed, error) {
 	var placed Placed
 	err := o.inTx(ctx, func(tx pgx.Tx) error {
 		won := map[keyID]bool{}
