@@ -2,7 +2,9 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"math"
+	"strings"
 
 	"frenchpress/db"
 )
@@ -29,10 +31,25 @@ func readMenu(f *fields, currency string) (*db.Menu, error) {
 		return nil, err
 	}
 	menu, err := db.ParseMenu(data)
+	var broken db.Faults
+	if errors.As(err, &broken) {
+		err = broken.Apart(inItems(*f.faults)).Err()
+	}
 	if fault := f.errWith(err); fault != nil {
 		return nil, fault
 	}
 	return menu, err
+}
+
+// inItems is the same faults at the items that they are in: one that could not be read whole may break the rules of a menu
+// for want of what is missing.
+func inItems(faults db.Faults) db.Faults {
+	items := make(db.Faults, len(faults))
+	for i, fault := range faults {
+		path := strings.Split(fault.Pointer, "/") // "", categories, n, items, n, and what is in it
+		items[i].Pointer = strings.Join(path[:min(len(path), 5)], "/")
+	}
+	return items
 }
 
 func readItem(f *fields) db.Item {

@@ -15,8 +15,10 @@ func TestMenuFaultsTogether(t *testing.T) {
 	got.into(t, &menu)
 	category := menu["categories"].([]any)[0].(map[string]any)
 	item := category["items"].([]any)[0].(map[string]any)
-	category["name"], item["id"], item["zzz"], item["available"], menu["currency"] = "", "a b", true, "yes", "EUR"
+	next := category["items"].([]any)[1].(map[string]any)
+	category["name"], item["id"], item["zzz"], menu["currency"] = "", "a b", true, "EUR"
+	next["available"], next["base_price"] = "yes", nil
 	at := "/categories/0/items/0"
 	s.call(t, "PUT", testMenuPath, s.staff(t, "mia", db.Manager), menu, "If-Match: "+got.Header.Get("ETag")).
-		wantsProblem(t, 422, "invalid", "/currency", at+"/available", at+"/zzz", "/categories/0/name", at+"/id")
+		wantsProblem(t, 422, "invalid", "/currency", "/categories/0/items/1/available", "/categories/0/items/1/base_price", at+"/zzz", "/categories/0/name", at+"/id")
 }
