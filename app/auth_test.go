@@ -223,6 +223,24 @@ func wantsEnd(t *testing.T, stream io.Reader, since time.Time) {
 	}
 }
 
+// TestLetInAgain disables somebody and lets them in again: what they had before, or somebody else has, is worth nothing.
+func TestLetInAgain(t *testing.T) {
+	t.Parallel()
+	s := openShop(t)
+	cookie := s.signedIn(t, "mia", db.Manager)
+	if err := db.DisableStaff(t.Context(), s.api.pool, "mia"); err != nil {
+		t.Fatal(err)
+	}
+	token := s.staff(t, "mia", db.Manager)
+	s.call(t, "GET", testStorePath+"/orders", token, nil).wants(t, 200)
+	if status, _ := s.ask(t, visitor{cookie: cookie}, "GET", testStorePath+"/orders"); status != 401 {
+		t.Errorf("the session of before: %d", status)
+	}
+	if got := s.signIn(t, "mia", "correct horse"); got.StatusCode != http.StatusUnprocessableEntity {
+		t.Errorf("the password of before: %d", got.StatusCode)
+	}
+}
+
 func TestSigningOutEndsStreams(t *testing.T) {
 	t.Parallel()
 	s := openShop(t)

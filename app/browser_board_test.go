@@ -207,6 +207,26 @@ func browseRevoked(t *testing.T, b *browser) {
 	}
 }
 
+// browseStrangersLink follows links with tokens that are no good, to a board and to an order that this browser has tokens
+// of: it goes on with those.
+func browseStrangersLink(t *testing.T, b *browser) {
+	s, barista, _ := openBoard(t, b, "401")
+	o := s.named(t, "Ada")
+	barista.lane("placed", o.Number)
+	barista.open("/" + testStore + "/board#pair=" + s.revokedDevice(t))
+	barista.lane("placed", o.Number)
+	page := "/" + testStore + "/orders/" + o.ID
+	barista.open(page + "#token=" + o.Token)
+	barista.sees("#order-head", "Ada")
+	for _, at := range []string{page, page + "/receipt"} {
+		barista.open(at + "#token=" + o.Token[:len(o.Token)-2] + "AA")
+		barista.sees("#receipt", "Latte")
+	}
+	if at := eval[string](barista, "location.hash"); at != "" {
+		t.Errorf("the address still holds %s", at)
+	}
+}
+
 // browseDoubleTap taps twice where one ticket makes room for the next: the second tap was not meant for that one.
 func browseDoubleTap(t *testing.T, b *browser) {
 	s, barista, _ := openBoard(t, b)

@@ -64,6 +64,7 @@ func TestBrowser(t *testing.T) {
 		"AskAgain":       browseAskAgain,
 		"DoubleTap":      browseDoubleTap,
 		"Gateway":        browseGateway,
+		"StrangersLink":  browseStrangersLink,
 	}
 	if os.Getenv(picturesSetting) != "" {
 		parts["Pictures"] = takePictures

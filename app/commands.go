@@ -236,7 +236,8 @@ type staffDisableCommand struct {
 	Name string `arg:"" help:"Name of the member of staff."`
 }
 
-// Run ends token, password and sessions; staff add lets the same person in again.
+// Run ends token, password and sessions; staff add lets the same person in again, with a new token and, once it is set, a
+// new password.
 func (s *staffDisableCommand) Run(ctx context.Context) error {
 	return withDatabase(ctx, func(pool *pgxpool.Pool) error {
 		return unknownStaff(s.Name, audited(ctx, pool, db.Chain, "staff.disabled", map[string]any{"name": s.Name}, func(tx pgx.Tx) error {

@@ -132,6 +132,22 @@ func TestHandshakeRefusals(t *testing.T) {
 	}
 }
 
+// TestSocketThatAnnouncesMuch has a client that begins a message of 2^40 bytes and says no more.
+func TestSocketThatAnnouncesMuch(t *testing.T) {
+	t.Parallel()
+	s := openShop(t)
+	o := s.place(t, atCounter()).order(t)
+	conn := s.dial(t, 30*time.Second)
+	request := "GET " + o.live() + " HTTP/1.1\r\nHost: shop\r\nAuthorization: Bearer " + o.Token + "\r\n" + strings.Join(handshake, "\r\n") + "\r\n\r\n"
+	frame := "\x82\xff\x00\x00\x01\x00\x00\x00\x00\x00mask"
+	if _, err := io.WriteString(conn, request+frame); err != nil {
+		t.Fatal(err)
+	}
+	if said, err := io.ReadAll(conn); err != nil && !errors.Is(err, syscall.ECONNRESET) || !strings.HasPrefix(string(said), "HTTP/1.1 101") {
+		t.Errorf("the connection is not closed: %q, %v", said, err)
+	}
+}
+
 // dial is a bare connection to the shop, for so long at most. It ends with the test.
 func (s *shop) dial(t *testing.T, patience time.Duration) net.Conn {
 	t.Helper()

@@ -65,7 +65,7 @@ var problemKinds = map[string]struct {
 	"precondition_required":   {428, "If-Match is missing"},
 	"rate_limited":            {429, "Too many requests"},
 	"internal":                {500, "Something went wrong here"},
-	"overloaded":              {503, "Too busy"},
+	db.CodeOverloaded:         {503, "Too busy"},
 	"not_ready":               {503, "Not ready"},
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/base64"
@@ -154,7 +155,20 @@ func (s *events) onGone(func()) {}
 // socket is a WebSocket. What the client sends, pings apart, ends it.
 type socket struct {
 	conn *websocket.Conn
+	raw  net.Conn        // under conn
 	ctx  context.Context // ends when the client goes away
+}
+
+// taken keeps the connection that a response is taken over from.
+type taken struct {
+	http.ResponseWriter
+	conn net.Conn
+}
+
+func (t *taken) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, buffers, err := http.NewResponseController(t.ResponseWriter).Hijack()
+	t.conn = conn
+	return conn, buffers, err
 }
 
 func openSocket(c echo.Context) (stream, error) {
@@ -165,11 +179,12 @@ func openSocket(c echo.Context) (stream, error) {
 	if !sameOrigin(r) {
 		return nil, problem("forbidden", "a page of another site may not listen here")
 	}
-	conn, err := websocket.Accept(c.Response(), r, &websocket.AcceptOptions{InsecureSkipVerify: true}) // sameOrigin has looked
+	response := &taken{ResponseWriter: c.Response()}
+	conn, err := websocket.Accept(response, r, &websocket.AcceptOptions{InsecureSkipVerify: true}) // sameOrigin has looked
 	if err != nil {
 		return nil, err
 	}
-	return &socket{conn, conn.CloseRead(context.WithoutCancel(r.Context()))}, nil
+	return &socket{conn, response.conn, conn.CloseRead(context.WithoutCancel(r.Context()))}, nil
 }
 
 func handshakeFault(r *http.Request) string {
@@ -213,6 +228,8 @@ func (s *socket) close(goingAway bool) {
 	if goingAway {
 		status = websocket.StatusGoingAway
 	}
+	// To say goodbye it waits for all that the client has announced, however much that is and how long it takes.
+	time.AfterFunc(writePatience, func() { _ = s.raw.Close() })
 	_ = s.conn.Close(status, "")
 }
 

@@ -47,6 +47,8 @@ type Store struct {
 	Overlay        *Overlay // nil: the menu as it is
 	Version        int
 	OverlayVersion int
+
+	words string // what is searched: slug, name and address in small letters
 }
 
 // Paused tells whether the store has stopped taking orders at a moment.
@@ -215,11 +217,14 @@ func (c *Catalog) scanStore(row pgx.CollectableRow) (*Store, error) {
 	return s, nil
 }
 
-// compact puts what the store is called into one piece of memory: a chain has tens of thousands, and the garbage collector
+// compact puts what the store is called and found by into one piece of memory: a chain has tens of thousands, and the garbage collector
 // looks at every piece each time.
 func (s *Store) compact() {
-	text, name, address := s.Slug+s.Name+s.Address, len(s.Slug), len(s.Slug)+len(s.Name)
-	s.Slug, s.Name, s.Address = text[:name], text[name:address], text[address:]
+	text := s.Slug + s.Name + s.Address + strings.ToLower(s.Slug+"\n"+s.Name+"\n"+s.Address)
+	name := len(s.Slug)
+	address := name + len(s.Name)
+	words := address + len(s.Address)
+	s.Slug, s.Name, s.Address, s.words = text[:name], text[name:address], text[address:words], text[words:]
 }
 
 // Store finds a store by its slug.

@@ -11,6 +11,7 @@ const (
 	CodeRefundPending  = "refund_pending"
 	CodeNotRefundable  = "not_refundable"
 	CodeKeyReused      = "idempotency_key_reused"
+	CodeOverloaded     = "overloaded"
 )
 
 // Error is a refusal that users see: the state of the world forbids what they asked for.

@@ -72,11 +72,15 @@ func AddStaff(ctx context.Context, q Querier, name, role string) (token string, 
 	return token, renewed, err
 }
 
-// DisableStaff shuts a member of staff out, or returns ErrNotFound.
+// DisableStaff shuts a member of staff out, or returns ErrNotFound. Token, password, sessions and a code that was asked for
+// are worth nothing any more, also when AddStaff lets them in again.
 func DisableStaff(ctx context.Context, q Querier, name string) error {
 	tag, err := q.Exec(ctx, `
+    with asked as (
+        delete from password_resets r using staff s where s.staff_id = r.staff_id and s.name = $1
+    )
     update staff
-    set disabled_at = coalesce(disabled_at, clock_timestamp()), token_hash = null
+    set disabled_at = coalesce(disabled_at, clock_timestamp()), token_hash = null, password_hash = null
     where name = $1`, name)
 	if err == nil && tag.RowsAffected() == 0 {
 		return ErrNotFound

@@ -65,8 +65,8 @@ func TestDisabledStaffIsOut(t *testing.T) {
 		t.Error(err)
 	}
 	addStaff(t, tx, "noor", "")
-	if _, err := db.CheckPassword(ctx, tx, "noor", "correct horse"); err != nil {
-		t.Errorf("let in again: %v", err)
+	if _, err := db.CheckPassword(ctx, tx, "noor", "correct horse"); !errors.Is(err, db.ErrWrongPassword) {
+		t.Errorf("let in again, with the password of before: %v", err)
 	}
 }
 

@@ -31,8 +31,7 @@ func (c *Catalog) Search(q, after string, limit int) []*Store {
 }
 
 func (s *Store) matches(q string) bool {
-	return q == "" || strings.Contains(s.Slug, q) ||
-		strings.Contains(strings.ToLower(s.Name), q) || strings.Contains(strings.ToLower(s.Address), q)
+	return q == "" || strings.Contains(s.words, q)
 }
 
 // Near are the stores matching q that are nearest to a point (degrees), nearest first, at most limit.

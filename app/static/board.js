@@ -1,7 +1,8 @@
 // The barista's board. It never looks up to date while it is not, and every tap counts, with or without a connection.
 import { SOON, commandQueue, resultWords, slow } from './commands.js';
+import { credential } from './credential.js';
 import { all, flag, h, one } from './dom.js';
-import { forget, keep, kept } from './keep.js';
+import { keep, kept } from './keep.js';
 import { lanes } from './lanes.js';
 import { follow } from './live.js';
 import { askReason, pausing } from './pause.js';
@@ -11,16 +12,7 @@ import { MINUTE, seconds } from './times.js';
 import { usualOptions } from './usual.js';
 
 const { store } = document.body.dataset;
-const deviceName = `frenchpress.device.${store}`;
-
-function takeToken() {
-  const given = new URLSearchParams(location.hash.slice(1)).get('pair');
-  if (given) {
-    keep(deviceName, given);
-    history.replaceState(null, '', location.pathname);
-  }
-  return given ?? kept(deviceName);
-}
+const device = credential('pair', `frenchpress.device.${store}`);
 
 function unpaired(why) {
   one('#unpaired').hidden = false;
@@ -82,6 +74,7 @@ function run(token) {
 
   function message(news) {
     const first = !connection.live;
+    device.opened();
     connection.live = true;
     connection.last = Date.now();
     if (news.board) tickets.board(news.board);
@@ -105,9 +98,9 @@ function run(token) {
     if (connection.ended) return;
     connection.ended = true;
     stream.stop();
-    forget(deviceName);
     const gone = problem.status === 404 ? 'There is no such store.' : 'This device is not let in any more. Pair it again to go on.';
     unpaired(gone);
+    device.refused();
   }
 
   function status() {
@@ -184,9 +177,8 @@ async function stayAwake() {
 
 themes();
 addEventListener('hashchange', () => location.hash.startsWith('#pair=') && location.reload()); // pairing where this page is open already
-const token = takeToken();
-if (token) {
-  run(token);
+if (device.token) {
+  run(device.token);
   tabs();
   stayAwake();
   document.addEventListener('visibilitychange', stayAwake);

@@ -4,7 +4,7 @@ import { Problem, refusal } from './api.js';
 import { backOff } from './times.js';
 
 const SILENCE = 25_000; // the server says something at least every 15 s
-const LONGEST = 8_000_000; // characters of one message
+const LONGEST = 32_000_000; // characters of one message: a board with more than the counter has room for
 
 /**
  * follow keeps a stream open until stop() is called. on.message(value) gets each message, on.down() tells that what was

@@ -3,17 +3,17 @@ import { send, unanswered } from './attempt.js';
 import { Problem, call } from './api.js';
 import { unitWords } from './choices.js';
 import { closable, fill, h, one, say } from './dom.js';
-import { forget } from './keep.js';
 import { follow } from './live.js';
 import { money } from './money.js';
-import { takeToken, tokenName } from './order_token.js';
+import { orderCredential } from './order_token.js';
 import { cancelWords, cancellable, moneyWords, news, over, steps } from './order_words.js';
 import { offer } from './preferences.js';
 import { sums } from './sums.js';
 
 const { store, order: id } = document.body.dataset;
 const path = `/v1/stores/${store}/orders/${id}`;
-const token = takeToken(id);
+const credential = orderCredential(id);
+const { token } = credential;
 const TICK = 5000; // how often the words follow the clock: what is ready tomorrow is one day ready today
 let shown;
 let told;
@@ -33,6 +33,11 @@ function show(order) {
   lines(order);
   document.title = `${news(order).words} · ${order.number}`;
   if (over(order)) stream?.stop();
+}
+
+function message(order) {
+  credential.opened();
+  show(order);
 }
 
 function head(order) {
@@ -157,8 +162,8 @@ function stranger(words) {
 
 function refused(problem) {
   if (problem.status === 404) return stranger('There is no such order here.');
-  forget(tokenName(id));
   stranger('The link does not open it. Use the one you got when you ordered, on the device you ordered with.');
+  credential.refused();
 }
 
 one('#cancel-no').addEventListener('click', () => one('#cancel-sheet').close());
@@ -169,7 +174,7 @@ addEventListener('hashchange', () => location.hash.startsWith('#token=') && loca
 if (!token) {
   stranger('It opens on the device that ordered. If that is this one, its memory has been cleared; the counter can help you by your name.');
 } else {
-  stream = follow(`${path}/live`, token, { message: show, down: () => lost(true), refused });
+  stream = follow(`${path}/live`, token, { message, down: () => lost(true), refused });
   offer(path, token);
   setInterval(() => shown && tellNews(shown, shown.status), TICK);
   if (unanswered(id)) send(id, { path, token }).then(show, refresh); // a payment of which the answer was lost

@@ -4,7 +4,7 @@ import { unitWords } from './choices.js';
 import { fill, h, one } from './dom.js';
 import { money } from './money.js';
 import { moneyWords } from './order_words.js';
-import { takeToken } from './order_token.js';
+import { orderCredential } from './order_token.js';
 import { sums } from './sums.js';
 import { clock, longDay } from './times.js';
 
@@ -66,14 +66,22 @@ function refund(order, { amount, tax, tip, lines, status, reason, at }) {
       h('div', { class: 'total' }, h('dt', null, WAYS[status]), h('dd', null, money(-amount)))));
 }
 
+function open(order) {
+  credential.opened();
+  show(order);
+}
+
 function refuse(problem) {
-  const words = problem.status === 401 || problem.status === 403
+  const stranger = problem.status === 401 || problem.status === 403;
+  const words = stranger
     ? 'It opens on the device that ordered, once the order has been looked at there.'
     : 'We cannot reach the shop. Please load this page again.';
   fill(body, h('p', { class: 'news' }, 'No receipt to show'), h('p', { class: 'news-more' }, words));
+  if (stranger) credential.refused();
 }
 
 one('#print').addEventListener('click', () => print());
-const token = takeToken(id);
+const credential = orderCredential(id);
+const { token } = credential;
 const asked = token ? call('GET', `/v1/stores/${store}/orders/${id}`, { token }) : Promise.reject({ status: 401 });
-asked.then(show, refuse).finally(() => one('#receipt').removeAttribute('aria-busy'));
+asked.then(open, refuse).finally(() => one('#receipt').removeAttribute('aria-busy'));
