@@ -264,7 +264,11 @@ func (c *Cluster) release() {
 }
 
 func (c *Cluster) signOwner() error {
-	return os.WriteFile(c.lockFile(), fmt.Appendln(nil, os.Getpid()), 0o600)
+	if err := c.owned.Truncate(0); err != nil {
+		return err
+	}
+	_, err := c.owned.WriteAt(fmt.Appendln(nil, os.Getpid()), 0)
+	return err
 }
 
 func (c *Cluster) holder() string {

@@ -22,9 +22,10 @@ const longestDir = 89
 var errLocked = errors.New("locked by another process")
 
 // tryLock opens and locks a file, or returns errLocked at once. Closing the
-// file, or the end of the process, unlocks it.
+// file, or the end of the process, unlocks it. It follows no link: we may be
+// root, and the directory is the user postgres's.
 func tryLock(path string, how int) (*os.File, error) {
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, err
 	}
