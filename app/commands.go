@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"bufio"
 	"context"
 	"encoding/json"
@@ -58,7 +59,7 @@ func (serveCommand) Run(ctx context.Context, log *slog.Logger) error {
 	if err := server.welcome(ctx, os.Stdout); err != nil {
 		log.Error("the shop is open, but its addresses cannot all be shown", "error", err)
 	}
-	log.Info("open for business", "url", server.URL, "version", programVersion())
+	log.Info("open for business", "url", server.URL, "version", programVersion(), "cards", cmp.Or(config.PaymentURL, "the built-in sandbox"))
 	select {
 	case <-ctx.Done():
 		log.Info("closing; a second signal ends the program at once")

@@ -96,6 +96,7 @@ func (c *Config) validate() error {
 	check(c.SecretKey == "" || len(c.SecretKey) >= 32, "SECRET_KEY must have at least 32 characters")
 	check(c.PaymentURL == "" || isWebAddress(c.PaymentURL), "PAYMENT_URL must be an address such as https://api.stripe.com")
 	check(c.PaymentURL == "" || c.PaymentKey != "", "PAYMENT_URL needs PAYMENT_KEY")
+	check(c.PaymentKey == "" || c.PaymentURL != "", "PAYMENT_KEY needs PAYMENT_URL: without it the built-in sandbox takes every card")
 	check(c.PaymentKey == "" || visible(c.PaymentKey), "PAYMENT_KEY must be visible ASCII characters")
 	check(c.SMTPURL == "", "SMTP_URL must be unset: this version writes mail to the log")
 	if faults == nil {

@@ -81,6 +81,7 @@ func TestConfigFaultsNameTheSetting(t *testing.T) {
 		"PAYMENT_URL=ftp://pay.me":   "PAYMENT_URL must be an address",
 		"PAYMENT_URL=http://pay.me":  "PAYMENT_URL needs PAYMENT_KEY",
 		"PAYMENT_KEY=a b":            "PAYMENT_KEY must be visible",
+		"PAYMENT_KEY=sk_1":           "PAYMENT_KEY needs PAYMENT_URL",
 		"SMTP_URL=http://mail":       "SMTP_URL",
 	} {
 		_, err := readConfig([]string{"HOME=/home/ada", given})

@@ -152,7 +152,14 @@ func newAPI(ctx context.Context, config Config, log *slog.Logger, pool, queue *p
 		return nil, err
 	}
 	if a.secret, err = db.Secret(ctx, pool, config.SecretKey); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("reading the key that signs tokens: %w", err)
+	}
+	changed, err := db.MarkSecret(ctx, pool, a.secret)
+	if err != nil {
+		return nil, fmt.Errorf("noting the key that signs tokens: %w", err)
+	}
+	if changed {
+		log.Warn("SECRET_KEY is not the one of before: what customers got with their orders opens them no more, and processes with different keys do not know each other's")
 	}
 	if a.catalog, err = db.OpenCatalog(ctx, pool); err != nil {
 		return nil, fmt.Errorf("reading the stores: %w", err)

@@ -35,6 +35,8 @@ var sessionSettings = map[string]string{
 	"statement_timeout":                   "30s",
 	"lock_timeout":                        "15s",
 	"idle_in_transaction_session_timeout": "30s",
+	"idle_session_timeout":                "0", // who listens is idle
+	"default_transaction_isolation":       "read committed",
 }
 
 // Open connects to the PostgreSQL at url. One that does not answer within 10 seconds or is older than
@@ -84,9 +86,11 @@ func checkServer(ctx context.Context, pool *pgxpool.Pool) error {
 	defer cancel()
 	var version int
 	var name string
+	var standby, readOnly bool
 	err := retry(ctx, openWait, func() (again bool, err error) {
 		err = pool.QueryRow(ctx, `
-    select current_setting('server_version_num')::int, current_setting('server_version')`).Scan(&version, &name)
+    select current_setting('server_version_num')::int, current_setting('server_version'),
+           pg_is_in_recovery(), current_setting('transaction_read_only')::bool`).Scan(&version, &name, &standby, &readOnly)
 		var refused *pgconn.PgError
 		return errors.As(err, &refused) && refused.Code == "57P03", err
 	})
@@ -95,6 +99,10 @@ func checkServer(ctx context.Context, pool *pgxpool.Pool) error {
 		return fmt.Errorf("cannot be reached: %s", connectFault(err))
 	case version < oldestPostgres*10_000:
 		return fmt.Errorf("is PostgreSQL %s: %d or newer is needed", name, oldestPostgres)
+	case standby:
+		return errors.New("is a standby, which takes no orders: use its primary")
+	case readOnly:
+		return errors.New("is read-only for this user: see default_transaction_read_only")
 	}
 	return nil
 }

@@ -21,7 +21,12 @@ func TestOpenRefusesInOneSentence(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = mute.Close() })
+	readOnly := existing + "?"
+	if strings.Contains(existing, "?") {
+		readOnly = existing + "&"
+	}
 	for name, test := range map[string]struct{ url, want string }{
+		"read-only":        {readOnly + "default_transaction_read_only=on", "is read-only for this user"},
 		"not an address":   {"postgres://barista:s3cret@host:port/db", "cannot be read"},
 		"bad parameter":    {"postgres://barista:s3cret@localhost/db?sslmode=s3cret", "cannot be read"},
 		"nobody listens":   {"postgres://barista:s3cret@127.0.0.1:1/db", "the database db at 127.0.0.1:1 cannot be reached: connect: connection refused"},

@@ -2,10 +2,13 @@ package db
 
 import (
 	"context"
+	"crypto/hmac"
 	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -36,4 +39,19 @@ func Secret(ctx context.Context, pool *pgxpool.Pool, configured string) ([]byte,
 		return nil, errors.New("the secret_key in the database is too short")
 	}
 	return kept, nil
+}
+
+// MarkSecret notes which secret signs from now on, and tells whether another one did before.
+func MarkSecret(ctx context.Context, pool *pgxpool.Pool, secret []byte) (changed bool, err error) {
+	mac := hmac.New(sha256.New, secret)
+	mac.Write([]byte("mark\x00"))
+	err = pool.QueryRow(ctx, `
+    insert into secrets as s (name, value)
+    values ('secret_key_mark', $1)
+    on conflict (name) do update set value = excluded.value where s.value <> excluded.value
+    returning xmax <> 0`, mac.Sum(nil)).Scan(&changed)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return false, nil
+	}
+	return changed, err
 }

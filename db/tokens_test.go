@@ -64,6 +64,12 @@ func TestSecretIsSharedAndKept(t *testing.T) {
 		t.Errorf("%x, then %x: %v", first, again, err)
 	}
 	given := strings.Repeat("k", 32)
+	for i, key := range []string{"one", "one", "another", "one"} {
+		changed, err := db.MarkSecret(t.Context(), pool, []byte(key))
+		if err != nil || changed != (i > 1) {
+			t.Errorf("key %d, %s, is another: %v, %v", i, key, changed, err)
+		}
+	}
 	if own, err := db.Secret(t.Context(), pool, given); err != nil || string(own) != given {
 		t.Errorf("%q, %v", own, err)
 	}

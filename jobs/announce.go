@@ -33,7 +33,7 @@ func (pageArgs) Kind() string                 { return "announce_page" }
 func (pageArgs) InsertOpts() river.InsertOpts { return announceOpts() }
 
 func announceOpts() river.InsertOpts {
-	return river.InsertOpts{Queue: queueAnnounce, MaxAttempts: 8}
+	return river.InsertOpts{Queue: queueAnnounce, MaxAttempts: letterTries}
 }
 
 // Announce sends a text of 1 to 500 characters to everybody who wants news, and says how many they are now.

@@ -15,6 +15,8 @@ const (
 	// lettersPerJob and lettersAtOnce: three channels may take a second each for every order of a job, and it ends in time.
 	lettersPerJob = 50
 	lettersAtOnce = 12
+	// letterTries outlast eight minutes without the channel, or the database.
+	letterTries = 50
 )
 
 type notifyArgs struct {
@@ -24,7 +26,7 @@ type notifyArgs struct {
 func (notifyArgs) Kind() string { return "notify" }
 
 func (notifyArgs) InsertOpts() river.InsertOpts {
-	return river.InsertOpts{Queue: queueNotify, MaxAttempts: 8}
+	return river.InsertOpts{Queue: queueNotify, MaxAttempts: letterTries}
 }
 
 // notifyWorker sends messages that one group of changes asked for.

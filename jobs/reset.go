@@ -20,7 +20,7 @@ type resetArgs struct {
 func (resetArgs) Kind() string { return "password_reset" }
 
 func (resetArgs) InsertOpts() river.InsertOpts {
-	return river.InsertOpts{Queue: queueNotify, MaxAttempts: 8}
+	return river.InsertOpts{Queue: queueNotify, MaxAttempts: letterTries}
 }
 
 // RequestReset sends a code to the member of staff of that name, if there is one who has an address. Nobody can tell
