@@ -166,6 +166,11 @@ func claimKeys(ctx context.Context, tx pgx.Tx, work []*placing) (map[int32]write
 // nothing, so that anybody could fill a board with them until no screen shows it any more.
 const counterMost = 250
 
+type crowd struct {
+	StoreID int32
+	Due     int
+}
+
 // refuseCrowd refuses orders to be paid at a counter where counterMost wait already. Who has not numbered so many orders
 // has not so many either.
 func refuseCrowd(ctx context.Context, tx pgx.Tx, work []*placing, settings map[int32]writeSettings) error {
@@ -185,13 +190,12 @@ func refuseCrowd(ctx context.Context, tx pgx.Tx, work []*placing, settings map[i
 	if err != nil {
 		return err
 	}
-	var store int32
-	var due int
-	if _, err := pgx.ForEachRow(rows, []any{&store, &due}, func() error {
-		waiting[store] = due
-		return nil
-	}); err != nil {
+	crowds, err := pgx.CollectRows(rows, pgx.RowToStructByPos[crowd])
+	if err != nil {
 		return err
+	}
+	for _, c := range crowds {
+		waiting[c.StoreID] = c.Due
 	}
 	for _, p := range work {
 		if _, full := waiting[p.Store.ID]; !full || !p.wins() || p.Order.Payment.Status != Due {
