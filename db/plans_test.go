@@ -259,6 +259,10 @@ func liveThrough(t *testing.T, open *pgxpool.Pool) []string {
 	cancelled := place("cancelled")
 	_, err = w.Advance(ctx, cancelled, db.CancelByCustomer("customer", ""))
 	must(err)
+	_, err = pool.Exec(ctx, `update order_counters set last = 1000 where store_id = $1`, w.store.ID)
+	must(err)
+	_, err = w.Place(ctx, w.latte(t, "counter", "in a crowd"))
+	must(err)
 	half, err := w.Advance(ctx, ref, db.GiveBack(db.RefundRequest{Lines: []db.LineUnits{{Line: 0, Quantity: 1}}, Reason: "cold"}, "staff:mia"))
 	must(err)
 	_, err = w.Settle(ctx, ref, db.RefundFailed(1, 1, "expired_card"))
@@ -302,7 +306,8 @@ func readThrough(t *testing.T, pool *pgxpool.Pool, ref db.OrderRef) {
 	_, errAsked := db.RefundsAsked(ctx, pool, ref)
 	_, errFailed := db.FailedRefunds(ctx, pool, uuid.Nil, 0, 50)
 	_, errCount := db.CountFailedRefunds(ctx, pool, 50)
-	errs := []error{errIntents, errMoveOn, errAsked, errFailed, errCount, errList, errFind, errStoreOf, errBoard, errWait, errCharges, errCharging, errRefunding, errOverdue, errStory, errPrune}
+	_, errClaim := db.ClaimNotification(ctx, pool, db.Notification{StoreID: ref.StoreID, Subject: ref.ID, Kind: "order_ready", Channel: "email", Address: "ada@example.com"})
+	errs := []error{errClaim, errIntents, errMoveOn, errAsked, errFailed, errCount, errList, errFind, errStoreOf, errBoard, errWait, errCharges, errCharging, errRefunding, errOverdue, errStory, errPrune}
 	if i := slices.IndexFunc(errs, func(err error) bool { return err != nil }); i >= 0 {
 		t.Fatal(errs[i])
 	}
