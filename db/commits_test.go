@@ -162,7 +162,7 @@ func TestTheBoardKeepsUpWithTheCounter(t *testing.T) {
 	refs := make([]db.OrderRef, orders)
 	var placing errgroup.Group
 	for i := range refs {
-		latte := w.latte(t, "counter", fmt.Sprint("key ", i))
+		latte := w.latte(t, "card", fmt.Sprint("key ", i))
 		placing.Go(func() error {
 			placed, err := w.Place(t.Context(), latte)
 			if err == nil {
