@@ -37,8 +37,8 @@ type principal struct {
 	device *db.Device  // of a barista
 	staff  *db.Staff
 
-	token   string // of staff at the API; empty in a session
-	session string // its token
+	token        string // of staff at the API; empty in a session
+	sessionToken string
 }
 
 // by is the principal as the history of an order shows it.
@@ -148,7 +148,7 @@ func (a *API) stillValid(ctx context.Context, p *principal) bool {
 		staff, err := db.StaffByToken(ctx, a.pool, p.token)
 		return !errors.Is(err, db.ErrUnknownToken) && (err != nil || staff.Role == p.staff.Role)
 	}
-	staff, err := a.sessionStaff(ctx, p.session)
+	staff, err := a.sessionStaff(ctx, p.sessionToken)
 	return !isUnauthenticated(err) && (err != nil || staff.Role == p.staff.Role)
 }
 

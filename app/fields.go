@@ -275,8 +275,8 @@ func (f *fields) pointer(under ...any) string {
 	return db.Pointer(path...)
 }
 
-// time.Parse also takes hours of one digit, and commas.
-var timePattern = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$`)
+// time.Parse also takes hours of one digit, commas, and zones that there are not.
+var timePattern = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]([01]\d|2[0-3]):[0-5]\d)$`)
 
 // parseTime reads an RFC 3339 time. One of a year that, in UTC, has not four digits could not be written down again.
 func parseTime(text string) (time.Time, error) {

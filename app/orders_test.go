@@ -345,3 +345,12 @@ func TestOrderRules(t *testing.T) {
 		s.place(t, latte(object{"customer": object{"name": name}})).wantsProblem(t, 422, "invalid", "/customer/name")
 	}
 }
+
+// TestCounterFull has more orders at a counter than anybody can pay.
+func TestCounterFull(t *testing.T) {
+	t.Parallel()
+	s := openShop(t)
+	together(t, 250, func(int) answer { return s.place(t, atCounter()).wants(t, 201) })
+	s.place(t, atCounter()).wantsProblem(t, 409, "counter_full")
+	s.place(t, with("tok_visa")).wants(t, 202)
+}

@@ -53,6 +53,7 @@ var problemKinds = map[string]struct {
 	db.CodeStoreClosed:        {409, "The store is closed"},
 	db.CodeStorePaused:        {409, "The store takes no orders"},
 	db.CodeSlotFull:           {409, "The slot is full"},
+	db.CodeCounterFull:        {409, "The counter is full"},
 	db.CodeNotPayable:         {409, "Nothing to pay"},
 	db.CodeNotCancellable:     {409, "Too late to cancel"},
 	db.CodeRefundPending:      {409, "A refund is on its way"},
@@ -65,7 +66,7 @@ var problemKinds = map[string]struct {
 	"precondition_required":   {428, "If-Match is missing"},
 	"rate_limited":            {429, "Too many requests"},
 	"internal":                {500, "Something went wrong here"},
-	db.CodeOverloaded:         {503, "Too busy"},
+	"overloaded":              {503, "Too busy"},
 	"not_ready":               {503, "Not ready"},
 }
 

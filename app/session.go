@@ -36,7 +36,7 @@ func (a *API) sessionPrincipal(c echo.Context) (*principal, error) {
 		return nil, err
 	}
 	p := staffPrincipal(staff)
-	p.session = token
+	p.sessionToken = token
 	return p, nil
 }
 

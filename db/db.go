@@ -112,6 +112,8 @@ func connectFault(err error) string {
 	var refused *pgconn.PgError
 	var network *net.OpError
 	switch {
+	case errors.As(err, &refused) && refused.Code == "42704": // of sessionSettings
+		return fmt.Sprintf("%s: %d or newer is needed", refused.Message, oldestPostgres)
 	case errors.As(err, &refused):
 		return refused.Message
 	case errors.Is(err, context.DeadlineExceeded):

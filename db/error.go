@@ -6,12 +6,12 @@ const (
 	CodeStoreClosed    = "store_closed"
 	CodeStorePaused    = "store_paused"
 	CodeSlotFull       = "slot_full"
+	CodeCounterFull    = "counter_full"
 	CodeNotPayable     = "not_payable"
 	CodeNotCancellable = "not_cancellable"
 	CodeRefundPending  = "refund_pending"
 	CodeNotRefundable  = "not_refundable"
 	CodeKeyReused      = "idempotency_key_reused"
-	CodeOverloaded     = "overloaded"
 )
 
 // Error is a refusal that users see: the state of the world forbids what they asked for.

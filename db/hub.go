@@ -14,9 +14,9 @@ import (
 )
 
 const (
-	// hubRecent is of how many orders at least the hub remembers the newest version, so as not to hand out one twice: those
-	// of 32 s at 1,000 orders a second, which is more than longOverlap.
-	hubRecent = 1 << 15
+	// hubRecent is of how many orders at least the hub remembers the newest version, so as not to hand out one twice. At
+	// 1,000 orders a second, of which each is changed four times, it is 16 s, more than longOverlap.
+	hubRecent = 1 << 16
 	// hubNewest is how many orders that are still open the hub remembers whole, so that a change or a watcher
 	// need not read them again: 3 KB each, and a few seconds of a record day. Of more lines than rememberedLines
 	// it remembers none: a customer could fill the memory with them.
@@ -37,7 +37,7 @@ type Hub struct {
 	pool   *pgxpool.Pool
 	origin int32     // names this process in the history, so that it can tell its own changes from the others'
 	looked time.Time // when the history was last read; only its reader uses it
-	looks  int       // how often it was; as well
+	looks  int       // how often it was read; only its reader uses it
 
 	mu     sync.Mutex
 	orders map[OrderRef]map[*Watcher]bool

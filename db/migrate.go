@@ -42,7 +42,7 @@ func Migrate(ctx context.Context, pool *pgxpool.Pool, then func(context.Context,
 	var refused *pgconn.PgError
 	switch {
 	case errors.As(err, &refused) && refused.Code == "55P03": // somebody wrote all the time, or held what he wrote
-		slog.Warn("the partitions of the months to come are not made yet, housekeeping will try again", "error", err)
+		slog.Warn("partitions for orders of this month or the next two are not made yet, housekeeping will try again", "error", err)
 	case err != nil:
 		return fmt.Errorf("adding partitions: %w", err)
 	}

@@ -304,7 +304,7 @@ func TestCrowdAtTheCounter(t *testing.T) {
 			defer mu.Unlock()
 			if err == nil {
 				taken = append(taken, placed.Order)
-			} else if !isCode(err, db.CodeOverloaded) {
+			} else if !isCode(err, db.CodeCounterFull) {
 				return err
 			}
 			return nil
@@ -322,7 +322,7 @@ func TestCrowdAtTheCounter(t *testing.T) {
 		t.Fatal(changed.Result, err)
 	}
 	for _, full := range []bool{false, true} {
-		if _, err := w.Place(t.Context(), w.latte(t, "counter", fmt.Sprint("next ", full))); isCode(err, db.CodeOverloaded) != full {
+		if _, err := w.Place(t.Context(), w.latte(t, "counter", fmt.Sprint("next ", full))); isCode(err, db.CodeCounterFull) != full {
 			t.Errorf("when one has paid: %v", err)
 		}
 	}
@@ -345,7 +345,10 @@ func TestPickupJustPast(t *testing.T) {
 	}
 	stored, err := db.OrderByID(t.Context(), w.pool, placed.Order.Ref())
 	if err != nil || stored.PickupAt.Before(now) || stored.PickupAt.Before(*stored.SlotStartsAt) {
-		t.Errorf("it is picked up at %v, in the slot from %v: %v", stored.PickupAt, stored.SlotStartsAt, err)
+		t.Fatalf("it is picked up at %v, in the slot from %v: %v", stored.PickupAt, stored.SlotStartsAt, err)
+	}
+	if placed.Order.PickupAt.Location() != time.UTC || !placed.Order.PickupAt.Equal(*stored.PickupAt) {
+		t.Errorf("it was answered with %v, and is %v", placed.Order.PickupAt, stored.PickupAt)
 	}
 }
 

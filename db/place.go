@@ -80,7 +80,7 @@ func (o *Orders) place(ctx context.Context, tx pgx.Tx, work []*placing) error {
 			p.err = &Error{Code: CodeStorePaused, Detail: "the store takes no orders until " + until.UTC().Format(time.RFC3339)}
 		}
 	}
-	if err := refuseCrowd(ctx, tx, work, settings); err != nil {
+	if err := refuseCrowd(ctx, tx, work); err != nil {
 		return err
 	}
 	if err := takeSlots(ctx, tx, work, settings, now); err != nil {
@@ -106,7 +106,6 @@ type writeSettings struct {
 	SlotMinutes int
 	SlotLimit   *int
 	PrepMinutes int
-	Numbered    int // the last number given out
 }
 
 // claimKeys inserts the keys, finds out for the losers what theirs was used for, and reads the settings
@@ -125,9 +124,8 @@ func claimKeys(ctx context.Context, tx pgx.Tx, work []*placing) (map[int32]write
 	// Keys first: who waits for a key must hold nothing that its owner may yet wait for.
 	queueShareSettings(batch, stores)
 	batch.Queue(`
-    select store_id, paused_until, slot_minutes, slot_limit, prep_minutes,
-           coalesce((select last from order_counters c where c.store_id = s.store_id order by day desc limit 1), 0)
-    from store_settings s
+    select store_id, paused_until, slot_minutes, slot_limit, prep_minutes
+    from store_settings
     where store_id = any($1)`, stores).Query(func(rows pgx.Rows) error {
 		read, err := pgx.CollectRows(rows, pgx.RowToStructByPos[writeSettings])
 		for _, s := range read {
@@ -163,49 +161,43 @@ func claimKeys(ctx context.Context, tx pgx.Tx, work []*placing) (map[int32]write
 }
 
 // counterMost is how many orders may wait at a store's counter to be paid: more people than stand at any. They cost
-// nothing, so that anybody could fill a board with them until no screen shows it any more.
+// nothing, so that anybody could fill a board with them until no screen shows it any more. Two processes may overshoot it
+// by what they write at the same moment.
 const counterMost = 250
 
-type crowd struct {
-	StoreID int32
-	Due     int
-}
-
-// refuseCrowd refuses orders to be paid at a counter where counterMost wait already. Who has not numbered so many orders
-// has not so many either.
-func refuseCrowd(ctx context.Context, tx pgx.Tx, work []*placing, settings map[int32]writeSettings) error {
-	waiting := map[int32]int{}
+// refuseCrowd refuses orders to be paid at a counter where counterMost wait already.
+func refuseCrowd(ctx context.Context, tx pgx.Tx, work []*placing) error {
+	due := map[int32]int{} // by store, those of this group as they come
 	for _, p := range work {
-		if p.wins() && p.Order.Payment.Status == Due && settings[p.Store.ID].Numbered+len(work) > counterMost {
-			waiting[p.Store.ID] = 0
+		if p.wins() && p.Order.Payment.Status == Due {
+			due[p.Store.ID] = 0
 		}
 	}
-	if len(waiting) == 0 {
+	if len(due) == 0 {
 		return nil
 	}
 	rows, err := tx.Query(ctx, `
     select s.id, (select count(*) from (
-        select from orders o where o.store_id = s.id and o.open and o.payment_status = 'due' limit $2) as due)
-    from unnest($1::int4[]) as s (id)`, slices.Collect(maps.Keys(waiting)), counterMost)
+        select from orders o where o.store_id = s.id and o.open and o.payment_status = 'due' limit $2) as waiting)
+    from unnest($1::int4[]) as s (id)`, slices.Collect(maps.Keys(due)), counterMost)
 	if err != nil {
 		return err
 	}
-	crowds, err := pgx.CollectRows(rows, pgx.RowToStructByPos[crowd])
-	if err != nil {
-		return err
-	}
-	for _, c := range crowds {
-		waiting[c.StoreID] = c.Due
-	}
+	var store int32
+	var waiting int
+	_, err = pgx.ForEachRow(rows, []any{&store, &waiting}, func() error {
+		due[store] = waiting
+		return nil
+	})
 	for _, p := range work {
-		if _, full := waiting[p.Store.ID]; !full || !p.wins() || p.Order.Payment.Status != Due {
+		if !p.wins() || p.Order.Payment.Status != Due {
 			continue
 		}
-		if waiting[p.Store.ID]++; waiting[p.Store.ID] > counterMost {
-			p.err = &Error{Code: CodeOverloaded, Detail: "too many orders wait to be paid at this counter; pay by card, or try again later"}
+		if due[p.Store.ID]++; due[p.Store.ID] > counterMost {
+			p.err = &Error{Code: CodeCounterFull, Detail: "too many orders wait to be paid at this counter; pay by card, or try again later"}
 		}
 	}
-	return nil
+	return err
 }
 
 // releaseKeys gives back the keys of orders that were refused: an error leaves its key unused.

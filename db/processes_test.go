@@ -167,7 +167,7 @@ func TestTwoProcessesMoveTheSameOrders(t *testing.T) {
 	}
 }
 
-// TestLateOrderIsSeenElsewhere has an order that waited ten seconds for its place in a group, at a process that told nobody.
+// TestLateOrderIsSeenElsewhere has an order that waited eight seconds for its place in a group, at a process that told nobody.
 func TestLateOrderIsSeenElsewhere(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Database(t)
@@ -176,7 +176,7 @@ func TestLateOrderIsSeenElsewhere(t *testing.T) {
 	board := other.hub.WatchBoard(other.store.ID)
 	defer board.Close()
 	late := silent.latte(t, "counter", "key")
-	at := late.Order.PlacedAt.Add(-10 * time.Second)
+	at := late.Order.PlacedAt.Add(-8 * time.Second)
 	late.Order.PlacedAt, late.Order.UpdatedAt, late.Order.Steps[0].At = at, at, at
 	placed, err := silent.Place(t.Context(), late)
 	if err != nil {

@@ -30,11 +30,11 @@ const (
 	// waits for one, and clocks that differ by seconds. Every longLook-th look goes back further for those.
 	historyEvery   = time.Second
 	historyOverlap = 3 * time.Second
-	longLook       = 10
+	longLook       = 5
 	// longOverlap also covers a flush that lost its commit's answer only after flushTimeout. For so long its process
 	// reads its own history too, for nobody here was told of what that commit did.
-	longOverlap = 2 * flushTimeout
-	// historyTimeout bounds a look.
+	longOverlap = flushTimeout + longLook*historyEvery
+	// historyTimeout is for an index and some 60,000 rows of it.
 	historyTimeout = 3 * time.Second
 	// historyLongest bounds how far back it looks after an interruption.
 	historyLongest = time.Minute

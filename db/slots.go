@@ -201,7 +201,7 @@ func wantedSlots(ctx context.Context, tx pgx.Tx, limited []*placing, settings ma
 	for _, p := range limited {
 		s := settings[p.Store.ID]
 		if p.Asked {
-			at := p.pickup(now).Truncate(time.Microsecond)
+			at := p.pickup(now).UTC().Truncate(time.Microsecond)
 			if slot, open := p.Store.Hours.SlotAt(at, p.Store.Location, s.SlotMinutes); open {
 				p.Order.PickupAt = &at // by which its slot is found again when the store's slots are cut anew
 				wanted[p] = []OpenSlot{{Slot: slot}}

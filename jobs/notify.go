@@ -14,8 +14,8 @@ import (
 const (
 	// lettersPerJob and lettersAtOnce: three channels may take a second each for every order of a job, and it ends in time.
 	lettersPerJob = 50
-	lettersAtOnce = 12
-	// letterTries outlast eight minutes without the channel, or the database.
+	lettersAtOnce = 13
+	// letterTries outlast seven minutes without the channel, or the database.
 	letterTries = 50
 )
 

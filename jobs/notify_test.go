@@ -366,7 +366,7 @@ func TestLostClaimGoneStale(t *testing.T) {
 }
 
 // TestManyMessages is about a group of changes that asks for more than one job should send, at a channel that takes its
-// time: every message waits for eleven others to be on their way.
+// time: every message waits for twelve others to be on their way.
 func TestManyMessages(t *testing.T) {
 	t.Parallel()
 	var sending atomic.Int32

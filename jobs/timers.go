@@ -218,10 +218,8 @@ type housekeepingWorker struct {
 }
 
 func (w *housekeepingWorker) Work(ctx context.Context, _ *river.Job[housekeepingArgs]) error {
-	_, err := w.client.pool.Exec(ctx, `select ensure_partitions(now(), 3)`)
-	if err == nil {
-		err = db.PruneDifferences(ctx, w.client.pool, differencesKept)
-	}
+	_, months := w.client.pool.Exec(ctx, `select ensure_partitions(now(), 3)`)
+	err := db.PruneDifferences(ctx, w.client.pool, differencesKept)
 	for err == nil {
 		var keys, messages int64
 		keys, err = db.PruneKeys(ctx, w.client.pool, keysKept, bite)
@@ -233,7 +231,7 @@ func (w *housekeepingWorker) Work(ctx context.Context, _ *river.Job[housekeeping
 		}
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
-		return nil // the next run goes on
+		err = nil // the next run goes on
 	}
-	return err
+	return errors.Join(months, err)
 }

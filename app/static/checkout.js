@@ -132,10 +132,10 @@ export function checkout(store, basket, panel, shop) {
     show(true);
   }
 
-  // What was sent and never answered may be another basket than this one.
+  // What was sent and never answered may be another basket than this one, or one to be paid otherwise.
   function inBasket(attempt) {
-    const { lines, tip } = JSON.parse(attempt.body);
-    return JSON.stringify([lines, tip]) === JSON.stringify([basket.lines, basket.tip || undefined]);
+    const same = ({ lines, tip, payment }) => JSON.stringify([lines, tip, payment]);
+    return same(JSON.parse(attempt.body)) === same(request(form, basket, slots));
   }
 
   function offerUnanswered() {

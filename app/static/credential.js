@@ -8,21 +8,24 @@ import { forget, keep, kept } from './keep.js';
  */
 export function credential(param, name, save = (token) => keep(name, token)) {
   const given = new URLSearchParams(location.hash.slice(1)).get(param);
-  let proved = !given;
+  const usable = given !== null && /^[!-~]+$/.test(given); // else no header could carry it
+  const token = usable ? given : kept(name);
+  let proved = !usable;
   const clean = () => history.replaceState(null, '', location.pathname);
+  if (given !== null && !usable) clean();
   return {
-    token: given ?? kept(name),
+    token,
     /** opened says that the token is good. */
     opened() {
       if (proved) return;
       proved = true;
-      save(given);
+      save(token);
       clean();
     },
-    /** refused forgets a token that is no good. Where another one came, the page starts again with the one that is kept. */
+    /** refused forgets the token. Where another one is kept by now, the page starts again with that. */
     refused() {
-      if (proved) return forget(name);
-      clean();
+      if (!proved) clean();
+      if (kept(name) === token) return forget(name);
       if (kept(name)) location.reload();
     },
   };

@@ -66,7 +66,7 @@ function refund(order, { amount, tax, tip, lines, status, reason, at }) {
       h('div', { class: 'total' }, h('dt', null, WAYS[status]), h('dd', null, money(-amount)))));
 }
 
-function open(order) {
+function opened(order) {
   credential.opened();
   show(order);
 }
@@ -84,4 +84,4 @@ one('#print').addEventListener('click', () => print());
 const credential = orderCredential(id);
 const { token } = credential;
 const asked = token ? call('GET', `/v1/stores/${store}/orders/${id}`, { token }) : Promise.reject({ status: 401 });
-asked.then(open, refuse).finally(() => one('#receipt').removeAttribute('aria-busy'));
+asked.then(opened, refuse).finally(() => one('#receipt').removeAttribute('aria-busy'));
