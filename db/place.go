@@ -183,12 +183,14 @@ func refuseCrowd(ctx context.Context, tx pgx.Tx, work []*placing) error {
 	if err != nil {
 		return err
 	}
-	var store int32
-	var waiting int
-	_, err = pgx.ForEachRow(rows, []any{&store, &waiting}, func() error {
-		due[store] = waiting
-		return nil
-	})
+	type crowd struct {
+		StoreID int32
+		Waiting int
+	}
+	crowds, err := pgx.CollectRows(rows, pgx.RowToStructByPos[crowd])
+	for _, c := range crowds {
+		due[c.StoreID] = c.Waiting
+	}
 	for _, p := range work {
 		if !p.wins() || p.Order.Payment.Status != Due {
 			continue
