@@ -3,11 +3,8 @@ package db_test
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -17,7 +14,6 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
-	"golang.org/x/sync/errgroup"
 
 	"frenchpress/db"
 	"frenchpress/db/dbtest"
@@ -219,136 +215,6 @@ func TestARefusedOrderLeavesItsKey(t *testing.T) {
 	pause("2000-01-01")
 	if placed, err := w.Place(t.Context(), w.latte(t, "card", "key")); err != nil || placed.Order == nil || placed.Order.Number != 1 {
 		t.Errorf("afterwards: %+v, %v", placed, err)
-	}
-}
-
-// TestSoldOutWhileTheMenuIsPut has an item sold out in the middle of a change of the store's menu, which holds the store's
-// settings and goes on to what is available: one waits for the other, and neither for both.
-func TestSoldOutWhileTheMenuIsPut(t *testing.T) {
-	t.Parallel()
-	w := openTill(t, dbtest.Database(t), 0)
-	put, err := w.pool.Begin(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = put.Rollback(context.WithoutCancel(t.Context())) }()
-	_, err = put.Exec(t.Context(), `select set_config('lock_timeout', '500ms', true) from store_settings where store_id = $1 for update`, w.store.ID)
-	if err != nil {
-		t.Fatal(err)
-	}
-	said := make(chan error, 1)
-	go func() {
-		id := uuid.New()
-		sold := &db.Command{ID: id, Type: "sold_out", Item: "latte", OccurredAt: time.Now(), Hash: id[:], By: "device:test"}
-		changed, err := w.Command(t.Context(), w.store.ID, sold, w.view.Menu)
-		if err == nil && changed.Result.Result != "applied" {
-			err = fmt.Errorf("it is %+v", changed.Result)
-		}
-		said <- err
-	}()
-	for waits := false; !waits; time.Sleep(5 * time.Millisecond) {
-		err := w.pool.QueryRow(t.Context(), `
-    select exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock')`).Scan(&waits)
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	_, err = put.Exec(t.Context(), `
-    insert into availability (store_id, kind, ref, available, decided_at) values ($1, 'item', 'latte', false, now())`, w.store.ID)
-	if err := errors.Join(err, put.Commit(t.Context()), <-said); err != nil {
-		t.Error(err)
-	}
-}
-
-// TestSlotsOfNewHours has a store that opens half an hour later between an order's coming in and its write: its place is
-// counted where the next order finds it.
-func TestSlotsOfNewHours(t *testing.T) {
-	t.Parallel()
-	w := openTill(t, dbtest.Database(t), 0)
-	catalog, err := db.OpenCatalog(t.Context(), w.pool)
-	if err != nil {
-		t.Fatal(err)
-	}
-	late := w.latte(t, "counter", "key")
-	at := time.Now().AddDate(0, 0, 2).In(w.store.Location)
-	at = time.Date(at.Year(), at.Month(), at.Day(), 12, 10, 0, 0, w.store.Location)
-	late.Asked, late.Order.PickupAt = true, &at
-	var halfPast db.Hours
-	if err := json.Unmarshal([]byte(fmt.Sprintf(`[{"day": %q, "opens": "00:30", "closes": "24:00"}]`, strings.ToLower(at.Format("Mon")))), &halfPast); err != nil {
-		t.Fatal(err)
-	}
-	if err := catalog.Patch(t.Context(), w.store, db.StorePatch{Hours: &halfPast, SlotMinutes: new(60), SlotLimit: new(new(1))}, "test"); err != nil {
-		t.Fatal(err)
-	}
-	placed, err := w.Place(t.Context(), late)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if from := placed.Order.SlotStartsAt.In(w.store.Location).Format("15:04"); from != "11:30" {
-		t.Errorf("it is counted in the slot from %s", from)
-	}
-}
-
-// TestCrowdAtTheCounter fills a counter with orders that cost nothing.
-func TestCrowdAtTheCounter(t *testing.T) {
-	t.Parallel()
-	const most = 250
-	w := openTill(t, dbtest.Database(t), 0)
-	var all errgroup.Group
-	var mu sync.Mutex
-	var taken []*db.Order
-	for i := range most + 70 {
-		all.Go(func() error {
-			placed, err := w.Place(t.Context(), w.latte(t, "counter", fmt.Sprint("key ", i)))
-			mu.Lock()
-			defer mu.Unlock()
-			if err == nil {
-				taken = append(taken, placed.Order)
-			} else if !isCode(err, db.CodeCounterFull) {
-				return err
-			}
-			return nil
-		})
-	}
-	if err := all.Wait(); err != nil || len(taken) != most {
-		t.Fatalf("%d orders were taken: %v", len(taken), err)
-	}
-	if _, err := w.Place(t.Context(), w.latte(t, "card", "paid")); err != nil {
-		t.Errorf("an order by card: %v", err)
-	}
-	id := uuid.New()
-	paid := &db.Command{ID: id, Type: "take_payment", Order: taken[0].ID, OccurredAt: time.Now(), Hash: id[:], By: "device:test"}
-	if changed, err := w.Command(t.Context(), w.store.ID, paid, w.view.Menu); err != nil || changed.Result.Result != "applied" {
-		t.Fatal(changed.Result, err)
-	}
-	for _, full := range []bool{false, true} {
-		if _, err := w.Place(t.Context(), w.latte(t, "counter", fmt.Sprint("next ", full))); isCode(err, db.CodeCounterFull) != full {
-			t.Errorf("when one has paid: %v", err)
-		}
-	}
-}
-
-// TestPickupJustPast asks for a moment ago, which may lie in the slot before the one that the order gets.
-func TestPickupJustPast(t *testing.T) {
-	t.Parallel()
-	w := openTill(t, dbtest.Database(t), 0)
-	if _, err := w.pool.Exec(t.Context(), `update store_settings set slot_limit = 5`); err != nil {
-		t.Fatal(err)
-	}
-	now := time.Now().Truncate(time.Microsecond)
-	past := now.Add(-30 * time.Second)
-	late := w.latte(t, "card", "key")
-	late.Asked, late.Order.PickupAt = true, &past
-	placed, err := w.Place(t.Context(), late)
-	if err != nil {
-		t.Fatal(err)
-	}
-	stored, err := db.OrderByID(t.Context(), w.pool, placed.Order.Ref())
-	if err != nil || stored.PickupAt.Before(now) || stored.PickupAt.Before(*stored.SlotStartsAt) {
-		t.Fatalf("it is picked up at %v, in the slot from %v: %v", stored.PickupAt, stored.SlotStartsAt, err)
-	}
-	if placed.Order.PickupAt.Location() != time.UTC || !placed.Order.PickupAt.Equal(*stored.PickupAt) {
-		t.Errorf("it was answered with %v, and is %v", placed.Order.PickupAt, stored.PickupAt)
 	}
 }
 
