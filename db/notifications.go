@@ -22,9 +22,9 @@ type Notification struct {
 	StoreID int32 // 0: the chain
 	Subject uuid.UUID
 	Kind    string
-	Channel string
+	Channel string // email, sms or push
 	Address string
-	Stale   string // why it says nothing true any more, if its sender knows that
+	Stale   string // why it says nothing true any more, if its sender knows that; what became of an order is looked at at the claim
 }
 
 // ClaimNotification claims the right to send the message, or says why it must not be sent. Claims about

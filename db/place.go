@@ -167,13 +167,15 @@ const counterMost = 250
 
 // refuseCrowd refuses orders to be paid at a counter where counterMost wait already.
 func refuseCrowd(ctx context.Context, tx pgx.Tx, work []*placing) error {
+	var unpaid []*placing
 	due := map[int32]int{} // by store, those of this group as they come
 	for _, p := range work {
 		if p.wins() && p.Order.Payment.Status == Due {
+			unpaid = append(unpaid, p)
 			due[p.Store.ID] = 0
 		}
 	}
-	if len(due) == 0 {
+	if unpaid == nil {
 		return nil
 	}
 	rows, err := tx.Query(ctx, `
@@ -191,10 +193,7 @@ func refuseCrowd(ctx context.Context, tx pgx.Tx, work []*placing) error {
 	for _, c := range crowds {
 		due[c.StoreID] = c.Waiting
 	}
-	for _, p := range work {
-		if !p.wins() || p.Order.Payment.Status != Due {
-			continue
-		}
+	for _, p := range unpaid {
 		if due[p.Store.ID]++; due[p.Store.ID] > counterMost {
 			p.err = &Error{Code: CodeCounterFull, Detail: "too many orders wait to be paid at this counter; pay by card, or try again later"}
 		}

@@ -103,10 +103,10 @@ func (w *pageWorker) Work(ctx context.Context, job *river.Job[pageArgs]) error {
 // send tells each subscriber, and what became of it.
 func (w *pageWorker) send(ctx context.Context, campaign uuid.UUID, text string, to []db.Subscriber) []error {
 	return sendEach(to, func(subscriber db.Subscriber) error {
-		return w.client.send(ctx, Message{
+		return w.client.send(ctx, Message{db.Notification{
 			StoreID: db.Chain, Subject: campaignSubject(campaign, subscriber.To), Kind: "marketing",
-			Channel: subscriber.Channel, Address: subscriber.To, Text: text,
-		})
+			Channel: subscriber.Channel, Address: subscriber.To,
+		}, text})
 	})
 }
 

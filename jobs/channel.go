@@ -5,20 +5,13 @@ import (
 	"fmt"
 	"log/slog"
 
-	"github.com/google/uuid"
-
 	"frenchpress/db"
 )
 
-// Message is one notification on its way to one address.
+// Message is one notification on its way to one address, with its words.
 type Message struct {
-	StoreID int32 // 0: the chain
-	Subject uuid.UUID
-	Kind    string
-	Channel string // email, sms or push
-	Address string
-	Text    string
-	Stale   string // why it says nothing true any more; what became of an order is looked at when it is sent
+	db.Notification
+	Text string
 }
 
 // Channel carries messages to people. An error of Send means that the message was certainly not sent;

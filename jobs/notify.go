@@ -83,7 +83,7 @@ func (c *Client) notifyOrder(ctx context.Context, notice db.Notice) error {
 	if err != nil {
 		return err
 	}
-	m := Message{StoreID: notice.StoreID, Subject: notice.ID, Kind: notice.Kind, Text: messageText(notice.Kind, order)}
+	m := Message{db.Notification{StoreID: notice.StoreID, Subject: notice.ID, Kind: notice.Kind}, messageText(notice.Kind, order)}
 	var failed error
 	for _, address := range order.Contact.Addresses() {
 		m.Channel, m.Address = address.Channel, address.To
@@ -95,12 +95,11 @@ func (c *Client) notifyOrder(ctx context.Context, notice db.Notice) error {
 // send sends a message on its channel at most once: it is claimed before, and what was claimed is never sent again unless
 // the channel said for certain that it was not sent. Every attempt is logged, also one that was suppressed.
 func (c *Client) send(ctx context.Context, m Message) error {
-	claim := db.Notification{StoreID: m.StoreID, Subject: m.Subject, Kind: m.Kind, Channel: m.Channel, Address: m.Address, Stale: m.Stale}
-	if why, err := db.ClaimNotification(ctx, c.pool, claim); err != nil || why != "" {
+	if why, err := db.ClaimNotification(ctx, c.pool, m.Notification); err != nil || why != "" {
 		return err
 	}
 	err := c.channels[m.Channel].Send(ctx, m)
 	keeping, cancel := context.WithTimeout(context.WithoutCancel(ctx), keepWithin)
 	defer cancel()
-	return errors.Join(err, db.FinishNotification(keeping, c.pool, claim, err))
+	return errors.Join(err, db.FinishNotification(keeping, c.pool, m.Notification, err))
 }

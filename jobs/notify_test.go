@@ -350,7 +350,7 @@ func TestLogChannel(t *testing.T) {
 	var out bytes.Buffer
 	for name, channel := range logChannels(slog.New(slog.NewTextHandler(&out, nil))) {
 		out.Reset()
-		m := Message{StoreID: 7, Subject: uuid.New(), Kind: "order_ready", Channel: name, Address: everywhere.Email, Text: "Ada, your order 12 is ready."}
+		m := Message{db.Notification{StoreID: 7, Subject: uuid.New(), Kind: "order_ready", Channel: name, Address: everywhere.Email}, "Ada, your order 12 is ready."}
 		if err := channel.Send(t.Context(), m); err != nil {
 			t.Error(err)
 		}

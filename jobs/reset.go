@@ -49,9 +49,10 @@ func (w *resetWorker) Work(ctx context.Context, job *river.Job[resetArgs]) error
 		return err
 	}
 	return unlessBusy([]error{w.client.send(ctx, Message{
-		StoreID: db.Chain, Subject: reset.ID, Kind: "password_reset", Channel: "email", Address: reset.Email,
+		Notification: db.Notification{
+			StoreID: db.Chain, Subject: reset.ID, Kind: "password_reset", Channel: "email", Address: reset.Email, Stale: reset.Stale(time.Now()),
+		},
 		Text: fmt.Sprintf("%s, your code for a new password is %s. It works once, within %d minutes. If you did not ask for it, do nothing: your password stays.",
 			reset.Name, reset.Code(w.client.config.Secret), int(db.ResetLife/time.Minute)),
-		Stale: reset.Stale(time.Now()),
 	})})
 }

@@ -8,7 +8,7 @@ import { forget, keep, kept } from './keep.js';
  */
 export function credential(param, name, save = (token) => keep(name, token)) {
   const given = new URLSearchParams(location.hash.slice(1)).get(param);
-  const usable = given !== null && /^[!-~]+$/.test(given); // else no header could carry it
+  const usable = /^[!-~]+$/.test(given ?? ''); // else no header could carry it
   const token = usable ? given : kept(name);
   let proved = !usable;
   const clean = () => history.replaceState(null, '', location.pathname);
