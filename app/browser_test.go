@@ -218,8 +218,8 @@ func eval[T any](p *tab, expression string) T {
 }
 
 // pageHelp is what expressions may use. find is the first element of a selector that can be seen and says
-// the words; spot is where to press it, if nothing lies over it and it can be pressed; missed tells whether what was
-// pressed is something else, which had moved there meanwhile. An element that was drawn anew is no other.
+// the words; spot is where to press it, if nothing lies over it and it can be pressed; missed tells whether the press
+// was not a click on it, for it had moved meanwhile. An element that was drawn anew is no other.
 const pageHelp = `(() => {
 const say = (e) => (e.innerText || e.getAttribute('aria-label') || '').replace(/\s+/g, ' ').trim();
 const seen = (e) => e.checkVisibility({ visibilityProperty: true });
@@ -232,9 +232,9 @@ const spot = (css, words) => {
   const box = e.getBoundingClientRect();
   const at = [box.left + box.width / 2, box.top + box.height / 2];
   if (!within(e, document.elementFromPoint(...at))) return null;
-  if (!window.aimed) addEventListener('pointerdown', (press) => { window.hit = window.aimed(press.target); }, true);
+  if (!window.aimed) addEventListener('click', (press) => { window.hit = window.aimed(press.target); }, true);
   window.aimed = (pressed) => within(e.isConnected ? e : find(css, words), pressed);
-  window.hit = true; // until something else is
+  window.hit = false;
   return at;
 };
 const within = (e, other) => Boolean(e) && (e === other || e.contains(other) || other?.closest('label')?.control === e);
