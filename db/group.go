@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -26,6 +27,8 @@ const (
 	flushTimeout = 10 * time.Second
 	// groupTries is how often a group is flushed that lost a deadlock or a serialization race.
 	groupTries = 5
+	// answersAtOnce bounds the callers that are woken together.
+	answersAtOnce = 32
 )
 
 var (
@@ -151,12 +154,21 @@ func (g *Group[K, Q, A]) run() {
 		}
 		began := time.Now()
 		g.write(calls)
-		for _, call := range calls {
-			close(call.done)
-		}
+		answer(calls)
 		if len(calls) > 1 && len(calls) < g.size.Max && !repeats {
 			time.Sleep(time.Until(began.Add(g.size.Pace)))
 		}
+	}
+}
+
+// answer wakes the callers, a few at a time and those before the next: all at once they would keep everything else in
+// the process waiting until the last of them has written its answer.
+func answer[Q, A any](calls []*groupCall[Q, A]) {
+	for i, call := range calls {
+		if i > 0 && i%answersAtOnce == 0 {
+			runtime.Gosched()
+		}
+		close(call.done)
 	}
 }
 
