@@ -125,12 +125,12 @@ func (s *Server) openDatabase(ctx context.Context, config Config, log *slog.Logg
 	if err != nil {
 		return nil, err
 	}
-	unsafe, err := db.Unsafe(ctx, pool)
+	warnings, err := db.Warnings(ctx, pool, pool.Config().MaxConns)
 	if err != nil {
 		pool.Close()
 		return nil, err
 	}
-	for _, sentence := range unsafe {
+	for _, sentence := range warnings {
 		log.WarnContext(ctx, sentence)
 	}
 	return pool, nil

@@ -75,10 +75,12 @@ func Open(ctx context.Context, url string) (*pgxpool.Pool, error) {
 // loses no more than three times wal_writer_delay of them, 0.6 s, and nothing out of order.
 func OpenRelaxed(ctx context.Context, pool *pgxpool.Pool) (*pgxpool.Pool, error) {
 	config := pool.Config()
-	config.MaxConns = max(config.MaxConns/2, relaxedLeast)
+	config.MaxConns = relaxedSize(config.MaxConns)
 	config.ConnConfig.RuntimeParams["synchronous_commit"] = "off"
 	return pgxpool.NewWithConfig(ctx, config)
 }
+
+func relaxedSize(poolMost int32) int32 { return max(poolMost/2, relaxedLeast) }
 
 // checkServer waits for a server that is just starting up, and for no other fault.
 func checkServer(ctx context.Context, pool *pgxpool.Pool) error {
@@ -131,14 +133,19 @@ func whereabouts(config *pgx.ConnConfig) string {
 	return fmt.Sprintf("%s at %s", config.Database, net.JoinHostPort(config.Host, fmt.Sprint(config.Port)))
 }
 
-// Unsafe lists the settings of the server, one sentence each, with which an order that was acknowledged
-// can be lost.
-func Unsafe(ctx context.Context, q Querier) ([]string, error) {
+// Warnings lists what about the server will be regretted, one sentence each: settings with which an order that was
+// acknowledged can be lost, and room for fewer connections than a process with a pool of so many makes at most.
+func Warnings(ctx context.Context, q Querier, poolMost int32) ([]string, error) {
 	rows, err := q.Query(ctx, `
     select name || ' is off: a crash of the machine can lose or damage orders that were acknowledged'
     from pg_settings
     where name in ('fsync', 'full_page_writes', 'synchronous_commit') and setting = 'off'
-    order by name`)
+    union all
+    select format('%s leaves room for %s connections, and this process makes up to %s: under load some of its requests will fail', limits.name, room, $1::int)
+    from (values ('max_connections', current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int),
+                 ('its role', (select rolconnlimit from pg_roles where rolname = current_user and not rolsuper))) as limits(name, room)
+    where room between 0 and $1 - 1
+    order by 1`, poolMost+relaxedSize(poolMost)+1) // one more listens to other processes
 	if err != nil {
 		return nil, err
 	}

@@ -94,13 +94,21 @@ func TestOnlyTheRelaxedPoolIsRelaxed(t *testing.T) {
 	}
 }
 
-func TestUnsafeNamesWhatIsOff(t *testing.T) {
+func TestWarnings(t *testing.T) {
 	t.Parallel()
-	unsafe, err := db.Unsafe(t.Context(), dbtest.Tx(t))
+	tx := dbtest.Tx(t)
+	warnings, err := db.Warnings(t.Context(), tx, 16)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if said := strings.Join(unsafe, "\n"); len(unsafe) != 3 || !strings.HasPrefix(said, "fsync is off") {
-		t.Errorf("got %q, want a sentence for each of the three settings that tests have off", unsafe)
+	if said := strings.Join(warnings, "\n"); len(warnings) != 3 || !strings.HasPrefix(said, "fsync is off") {
+		t.Errorf("got %q, want a sentence for each of the three settings that tests have off", warnings)
+	}
+	if _, err := tx.Exec(t.Context(), "create role narrow connection limit 24; set local role narrow"); err != nil {
+		t.Fatal(err)
+	}
+	warnings, err = db.Warnings(t.Context(), tx, 16)
+	if want := "its role leaves room for 24 connections, and this process makes up to 25:"; err != nil || !strings.Contains(strings.Join(warnings, "\n"), want) {
+		t.Errorf("got %q %v, want %q", warnings, err, want)
 	}
 }
