@@ -187,7 +187,7 @@ func (a *API) admit(route Route) echo.HandlerFunc {
 			err = forbidden()
 		}
 		if isUnauthenticated(err) && wantsPage(c.Request()) {
-			return c.Redirect(http.StatusSeeOther, "/staff/sign-in")
+			return signInFor(c)
 		}
 		if err != nil {
 			return err

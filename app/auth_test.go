@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -301,13 +302,48 @@ func TestAnotherSiteCannotUseTheSession(t *testing.T) {
 func TestStaffPagesAskToSignIn(t *testing.T) {
 	t.Parallel()
 	s := openShop(t)
-	for _, path := range []string{"/staff", "/staff/jobs/", fmt.Sprintf("/staff/%s/orders/%s", testStore, uuid.New())} {
+	story := fmt.Sprintf("/staff/%s/orders/%s", testStore, uuid.New())
+	for path, then := range map[string]string{"/staff": "", "/staff/jobs/": "/staff/jobs/", story: story, "/staff/refunds?cursor=a%26b": "/staff/refunds?cursor=a%26b"} {
+		door := "/staff/sign-in"
+		if then != "" {
+			door += "?then=" + url.QueryEscape(then)
+		}
 		status, header := s.ask(t, visitor{}, "GET", path, "Accept: text/html,*/*;q=0.8")
-		if status != 303 || header.Get("Location") != "/staff/sign-in" {
+		if status != 303 || header.Get("Location") != door {
 			t.Errorf("a browser at %s: %d %s", path, status, header.Get("Location"))
 		}
 		if status, _ := s.ask(t, visitor{}, "GET", path); status != 401 {
 			t.Errorf("a program at %s: %d", path, status)
+		}
+	}
+	if got := s.post(t, story+"/refunds", ""); got.StatusCode != 303 || got.Header.Get("Location") != "/staff/sign-in?then="+url.QueryEscape(story) {
+		t.Errorf("a form of somebody whose session is over: %d %s", got.StatusCode, got.Header.Get("Location"))
+	}
+}
+
+// TestSignInLeadsOn has the door lead to the page that was asked for, and to no other site.
+func TestSignInLeadsOn(t *testing.T) {
+	t.Parallel()
+	s := openShop(t)
+	s.signedIn(t, "mia", db.Support)
+	for then, want := range map[string]string{
+		"/staff/refunds?cursor=x": "/staff/refunds?cursor=x", "": "/staff", "/staff": "/staff", "/": "/staff",
+		"//evil.example/staff/": "/staff", "https://evil.example/staff/x": "/staff", "/staff/../..//evil.example": "/staff",
+		"/staff/" + strings.Repeat("x", thenMost): "/staff", "/staff/%zz": "/staff", "staff/refunds": "/staff",
+	} {
+		door := s.call(t, "GET", "/staff/sign-in?then="+url.QueryEscape(then), "", nil, "Accept: text/html")
+		if carried := strings.Contains(string(door.body), `name="then"`); carried != (want != "/staff") {
+			t.Errorf("the door to %q carries it on: %v", then, carried)
+		}
+		form := url.Values{"name": {"mia"}, "password": {"wrong horse"}, "then": {then}}
+		wrong := s.post(t, "/staff/sign-in", form.Encode(), "Content-Type: application/x-www-form-urlencoded")
+		if carried := strings.Contains(string(wrong.body), `name="then" value="`+want+`"`); carried != (want != "/staff") {
+			t.Errorf("after a wrong password %q is carried on: %v", then, carried)
+		}
+		s.api.attempts.giveBack("name mia", "address 127.0.0.1")
+		form.Set("password", "correct horse")
+		if in := s.post(t, "/staff/sign-in", form.Encode(), "Content-Type: application/x-www-form-urlencoded"); in.StatusCode != 303 || in.Header.Get("Location") != want {
+			t.Errorf("%q leads to %d %s, not to %s", then, in.StatusCode, in.Header.Get("Location"), want)
 		}
 	}
 }

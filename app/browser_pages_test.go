@@ -254,7 +254,7 @@ func browseStaffsPages(t *testing.T, b *browser) {
 func browseMessages(t *testing.T, b *browser) {
 	s := openShop(t)
 	silent, o := s.place(t, atCounter()).order(t), s.reachable(t, ada)
-	p := b.tab(t, s, phone, "Failed to load", "ERR_INTERNET_DISCONNECTED")
+	p := b.tab(t, s, phone, "Failed to load", "ERR_INTERNET_DISCONNECTED", "ERR_CONNECTION_RESET")
 	p.open("/" + testStore + "/orders/" + silent.ID + "#token=" + silent.Token)
 	p.sees(".news", "We have your order")
 	p.misses("#preferences summary", "")
@@ -280,11 +280,16 @@ func browseMessages(t *testing.T, b *browser) {
 	p.width(phone)
 	p.offline(true)
 	p.tap("#preferences fieldset:first-child label", "A refund")
-	p.sees("#preferences-notice.bad", "did not get through")
+	p.sees("#preferences-notice.bad", "do not know whether that was saved")
 	if !eval[bool](p, `find('#preferences label', 'A refund').control.checked`) {
 		t.Error("what was not saved is shown as if it were")
 	}
 	p.offline(false)
+	lost := p.loseAnswer("/preferences")
+	p.tap("#preferences fieldset:first-child label", "A refund")
+	lost()
+	p.sees("#preferences-notice", "Saved.")
+	dbtest.Becomes(t, patience, "what got through is saved", func() bool { return allowed() == "order_confirmed order_cancelled marketing " })
 	p.open("/" + testStore + "/orders/" + o.ID)
 	p.tap("#preferences summary")
 	p.until("what was saved", `!find('#preferences label', 'It is ready').control.checked && find('#preferences label', 'News and offers').control.checked`)

@@ -65,6 +65,8 @@ func TestBrowser(t *testing.T) {
 		"DoubleTap":      browseDoubleTap,
 		"Gateway":        browseGateway,
 		"StrangersLink":  browseStrangersLink,
+		"NoMemory":       browseNoMemory,
+		"Steady":         browseSteady,
 	}
 	if os.Getenv(picturesSetting) != "" {
 		parts["Pictures"] = takePictures

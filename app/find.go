@@ -89,6 +89,9 @@ func (a *API) storeSought(text string) (*db.Store, error) {
 	if store, ok := a.catalog.Store(text); ok {
 		return store, nil
 	}
+	if store, ok := a.catalog.Named(text); ok {
+		return store, nil
+	}
 	switch found := a.catalog.Search(text, "", 2); len(found) {
 	case 1:
 		return found[0], nil

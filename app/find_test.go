@@ -19,8 +19,11 @@ func TestFindAnOrder(t *testing.T) {
 	s := openShop(t)
 	mia := visitor{cookie: s.signedIn(t, "mia", db.Support)}
 	cookie := "Cookie: session=" + mia.cookie.Value
-	s.exec(t, `update stores set name = 'Österreich' where slug = 'hayes-valley'`)
-	s.patch(t, s.staff(t, "ada", db.Manager), "hayes-valley", object{"slot_minutes": 20}) // the catalog reads a store again when its settings change
+	s.exec(t, `update stores set name = case slug when 'dumbo' then 'Österreich Annex' else 'Österreich' end where slug in ('hayes-valley', 'dumbo')`)
+	ada := s.staff(t, "ada", db.Manager)
+	for _, slug := range []string{"hayes-valley", "dumbo"} {
+		s.patch(t, ada, slug, object{"slot_minutes": 20}) // the catalog reads a store again when its settings change
+	}
 	s.place(t, atCounter())
 	second := s.place(t, atCounter()).order(t)
 	store, _ := s.api.catalog.Store(testStore)
@@ -31,6 +34,7 @@ func TestFindAnOrder(t *testing.T) {
 		"its number":            {"store": {testStore}, "number": {"2"}, "day": {""}, "order": {""}},
 		"its number of a day":   {"store": {testStore}, "number": {" 2 "}, "day": {day(0)}},
 		"a part of the name":    {"store": {"ferry b"}, "number": {"2"}},
+		"name and city":         {"store": {"Ferry  San Francisco"}, "number": {"2"}},
 		"its id":                {"store": {testStore}, "order": {second.ID}},
 		"its id alone":          {"order": {second.ID}},
 		"another store's id":    {"store": {"hayes-valley"}, "order": {second.ID}},
@@ -49,6 +53,7 @@ func TestFindAnOrder(t *testing.T) {
 		"no such number": {url.Values{"store": {testStore}, "number": {"3"}}, 404, "has no order 3 of " + today.Format("2 January 2006")},
 		"another day":    {url.Values{"store": {testStore}, "number": {"2"}, "day": {day(-1)}}, 404, "has no order 2 of"},
 		"another store":  {url.Values{"store": {"hayes-valley"}, "number": {"2"}}, 404, ">Österreich has no order 2 of"},
+		"a whole name":   {url.Values{"store": {"österreich"}, "number": {"2"}}, 404, ">Österreich has no order 2 of"},
 		"unknown id":     {url.Values{"store": {testStore}, "order": {uuid.NewString()}}, 404, "There is no order with this id"},
 		"no such store":  {url.Values{"store": {"nowhere"}, "number": {"2"}}, 404, "There is no store of that name"},
 		"many stores":    {url.Values{"store": {"a"}, "number": {"2"}}, 400, "Several stores"},

@@ -166,7 +166,7 @@ func (a *API) staffHome(c echo.Context) error {
 }
 
 func (a *API) staffPage(c echo.Context) (staffPage, error) {
-	search, stores, next, _, err := a.searchStores(c)
+	search, stores, next, after, err := a.searchStores(c)
 	if err != nil {
 		return staffPage{}, err
 	}
@@ -179,9 +179,10 @@ func (a *API) staffPage(c echo.Context) (staffPage, error) {
 		return staffPage{}, err
 	}
 	open, err := db.OpenDifferences(c.Request().Context(), a.pool, differencesShown)
+	p := requestOf(c).principal
 	return staffPage{
-		head: head{Title: "Staff"}, Name: requestOf(c).principal.name, DeadLetters: dead, FailedRefunds: failed, Differences: len(open),
-		Stores: stores, Query: search, Next: next,
+		head: head{Title: "Staff"}, Name: p.name, Admin: p.staff.Role == db.Admin, DeadLetters: dead, FailedRefunds: failed, Differences: len(open),
+		Stores: stores, Query: search, Next: next, After: after,
 	}, err
 }
 

@@ -87,18 +87,21 @@ type doorPage struct {
 	Note  string
 	Fault string
 	Wait  int
+	Then  string // where who comes in wanted to go
 }
 
 // staffPage is the staff home ("staff").
 type staffPage struct {
 	head
 	Name          string
+	Admin         bool
 	DeadLetters   int
 	FailedRefunds int
 	Differences   int
 	Stores        []storeView
 	Query         string
 	Next          string
+	After         bool
 	Find          findView
 }
 
@@ -159,6 +162,7 @@ type refundsPage struct {
 	Refunds []failedRefund
 	Next    string
 	After   bool
+	Fault   string
 }
 
 // failedRefund is one refund that waits for staff. Order is the address of the order's story.
@@ -185,6 +189,7 @@ type faultPage struct {
 	Status    int
 	Words     string
 	RequestID string
+	Staff     bool // whether staff asked, whose way on is to their home
 }
 
 // Drawing is the picture of an item: the one its menu names, else the one called like the item or like

@@ -218,6 +218,7 @@ func (a *API) answerProblem(err error, c echo.Context) {
 		header.Set(echo.HeaderContentSecurityPolicy, contentPolicy)
 		failed = writePage(c, p.Status, "fault", faultPage{
 			head: head{Title: p.Title}, Status: p.Status, Words: sentence(p.Detail), RequestID: requestOf(c).id,
+			Staff: strings.HasPrefix(c.Request().URL.Path, "/staff/"),
 		})
 	default:
 		var data []byte

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"net/url"
+	"path"
 	"strconv"
 	"strings"
 	"time"
@@ -14,13 +16,19 @@ import (
 	"frenchpress/db"
 )
 
-const doorLimit = 4 << 10 // bytes of a form of who is not in yet
+const (
+	doorLimit = 4 << 10 // bytes of a form of who is not in yet
+	thenMost  = 1 << 10 // bytes of an address to go to
+)
 
 // staffSignInForm shows the door.
 func (a *API) staffSignInForm(c echo.Context) error {
-	page := doorPage{head: head{Title: "Sign in"}}
-	if c.QueryParams().Has("reset") {
+	page := doorPage{head: head{Title: "Sign in"}, Then: staffPath(c.QueryParam("then"))}
+	switch {
+	case c.QueryParams().Has("reset"):
 		page.Note = "Your new password is set. Sign in with it."
+	case page.Then != "":
+		page.Note = "Sign in, and you come to where you wanted to go."
 	}
 	return writePage(c, http.StatusOK, "sign-in", page)
 }
@@ -32,7 +40,7 @@ func (a *API) staffSignIn(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	page := doorPage{head: head{Title: "Sign in"}, Name: name}
+	page := doorPage{head: head{Title: "Sign in"}, Name: name, Then: staffPath(form.Get("then"))}
 	if a.throttled(c, &page) {
 		return writePage(c, http.StatusTooManyRequests, "sign-in", page)
 	}
@@ -55,7 +63,31 @@ func (a *API) staffSignIn(c echo.Context) error {
 	if err := a.beginSession(c, staff); err != nil {
 		return err
 	}
-	return c.Redirect(http.StatusSeeOther, "/staff")
+	return c.Redirect(http.StatusSeeOther, cmp.Or(page.Then, "/staff"))
+}
+
+// signInFor leads somebody without a session to the door, and from there to the page that was asked for, or to the order
+// that a form was about.
+func signInFor(c echo.Context) error {
+	r := c.Request()
+	then := r.URL.RequestURI()
+	if r.Method != http.MethodGet {
+		then, _, _ = strings.Cut(r.URL.Path, "/refunds")
+	}
+	door := "/staff/sign-in"
+	if then = staffPath(then); then != "" {
+		door += "?then=" + url.QueryEscape(then)
+	}
+	return c.Redirect(http.StatusSeeOther, door)
+}
+
+// staffPath is the address if it is one of staff's pages here, else empty: a link to the door must lead nowhere else.
+func staffPath(address string) string {
+	at, err := url.Parse(address)
+	if err != nil || len(address) > thenMost || at.IsAbs() || at.Host != "" || !strings.HasPrefix(at.Path, "/staff/") || path.Clean(at.Path) != strings.TrimSuffix(at.Path, "/") {
+		return ""
+	}
+	return at.RequestURI()
 }
 
 // staffSignOut ends the session, if there is one.

@@ -97,13 +97,15 @@ func checkReason(reason string, least int) error {
 	return nil
 }
 
-// refused puts the reason to the form, with what had been filled in.
+// refused puts the reason to the form, with what had been filled in. It stays empty where the order has changed: that may
+// have been this very refund, by a second press or with an answer that got lost, and one more press would give it back twice.
 func (f *refundForm) refused(p *Problem, asked db.RefundRequest) {
+	if p.Status == http.StatusPreconditionFailed {
+		f.Faults = []string{"The order has changed meanwhile, perhaps by this very refund. Nothing more was given back now: look at what was, then fill in anew."}
+		return
+	}
 	f.Reason, f.TipAsked = asked.Reason, asked.Tip
-	switch {
-	case p.Status == http.StatusPreconditionFailed:
-		f.Faults = []string{"The order has changed meanwhile. Look at it again, then refund."}
-	case len(p.Errors) == 0:
+	if len(p.Errors) == 0 {
 		f.Faults = []string{sentence(p.Detail)}
 	}
 	for _, fault := range p.Errors {
@@ -129,7 +131,10 @@ func (f *refundForm) words(fault db.Fault, asked db.RefundRequest) string {
 }
 
 // staffRefunds lists the refunds that the provider has refused for good, of all stores.
-func (a *API) staffRefunds(c echo.Context) error {
+func (a *API) staffRefunds(c echo.Context) error { return a.showRefunds(c, http.StatusOK, "") }
+
+// showRefunds is that list with what went wrong with the one just seen to, if something did.
+func (a *API) showRefunds(c echo.Context, status int, fault string) error {
 	q := readQuery(c)
 	after, n, ok := refundPlace(q.cursor(refundList))
 	if !ok {
@@ -142,7 +147,7 @@ func (a *API) staffRefunds(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	page := refundsPage{head: head{Title: "Failed refunds"}, Name: requestOf(c).principal.name, After: after != uuid.Nil}
+	page := refundsPage{head: head{Title: "Failed refunds"}, Name: requestOf(c).principal.name, After: after != uuid.Nil, Fault: fault}
 	if len(failed) > refundsOnPage {
 		failed = failed[:refundsOnPage]
 		last := failed[refundsOnPage-1]
@@ -151,7 +156,7 @@ func (a *API) staffRefunds(c echo.Context) error {
 	for _, f := range failed {
 		page.Refunds = append(page.Refunds, a.viewFailed(f))
 	}
-	return writePage(c, http.StatusOK, "refunds", page)
+	return writePage(c, status, "refunds", page)
 }
 
 const refundList = "refunds"
@@ -189,8 +194,19 @@ func (a *API) staffRefundByHand(c echo.Context) error {
 }
 
 // seeToRefund settles a failed refund in one of the two ways, with a reason of at least so many characters, and leads
-// back to the list.
+// back to the list, which also tells why it could not be.
 func (a *API) seeToRefund(c echo.Context, action string, least int, how func(n int, reason string) db.Decision) error {
+	err := a.settleRefund(c, action, least, how)
+	if err == nil {
+		return c.Redirect(http.StatusSeeOther, "/staff/refunds")
+	}
+	if p := toProblem(err); wantsPage(c.Request()) && (p.Status == http.StatusConflict || p.Status == http.StatusUnprocessableEntity) {
+		return a.showRefunds(c, p.Status, sentence(p.Detail))
+	}
+	return err
+}
+
+func (a *API) settleRefund(c echo.Context, action string, least int, how func(n int, reason string) db.Decision) error {
 	ref, err := a.orderRef(c)
 	if err != nil {
 		return err
@@ -211,10 +227,8 @@ func (a *API) seeToRefund(c echo.Context, action string, least int, how func(n i
 	if reason != "" {
 		detail["reason"] = reason
 	}
-	if _, err := a.orders.AdvanceAudited(c.Request().Context(), ref, how(n, reason), by(c), action, detail); err != nil {
-		return err
-	}
-	return c.Redirect(http.StatusSeeOther, "/staff/refunds")
+	_, err = a.orders.AdvanceAudited(c.Request().Context(), ref, how(n, reason), by(c), action, detail)
+	return err
 }
 
 // readForm reads a form of at most limit bytes.

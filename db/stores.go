@@ -11,10 +11,10 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Search are the stores whose slug, name or address contains q (any case), by slug, those after the
+// Search are the stores whose slug, name or address contain every word of q (any case), by slug, those after the
 // slug after, at most limit.
 func (c *Catalog) Search(q, after string, limit int) []*Store {
-	q = strings.ToLower(strings.TrimSpace(q))
+	words := strings.Fields(strings.ToLower(q))
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	from, _ := slices.BinarySearchFunc(c.sorted, after, func(s *Store, slug string) int { return strings.Compare(s.Slug, slug) })
@@ -23,20 +23,36 @@ func (c *Catalog) Search(q, after string, limit int) []*Store {
 		if len(found) == limit {
 			break
 		}
-		if s.Slug != after && s.matches(q) {
+		if s.Slug != after && s.matches(words) {
 			found = append(found, s)
 		}
 	}
 	return found
 }
 
-func (s *Store) matches(q string) bool {
-	return q == "" || strings.Contains(s.words, q)
+// Named is the only store called so; a search would find those too that are called something longer.
+func (c *Catalog) Named(name string) (named *Store, ok bool) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	for _, s := range c.sorted {
+		if !strings.EqualFold(s.Name, name) {
+			continue
+		}
+		if named != nil {
+			return nil, false
+		}
+		named = s
+	}
+	return named, named != nil
+}
+
+func (s *Store) matches(words []string) bool {
+	return !slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(s.words, word) })
 }
 
 // Near are the stores matching q that are nearest to a point (degrees), nearest first, at most limit.
 func (c *Catalog) Near(q string, lat, lon float64, limit int) []*Store {
-	q = strings.ToLower(strings.TrimSpace(q))
+	words := strings.Fields(strings.ToLower(q))
 	type hit struct {
 		store *Store
 		far   float64
@@ -48,7 +64,7 @@ func (c *Catalog) Near(q string, lat, lon float64, limit int) []*Store {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	for _, s := range c.sorted {
-		if !s.matches(q) {
+		if !s.matches(words) {
 			continue
 		}
 		h := hit{s, haversine(lat, lon, s.Lat, s.Lon)}

@@ -19,8 +19,7 @@ export function credential(param, name, save = (token) => keep(name, token)) {
     opened() {
       if (proved) return;
       proved = true;
-      save(token);
-      clean();
+      if (save(token)) clean(); // else the address is all there is
     },
     /** refused forgets the token. Where another one is kept by now, the page starts again with that. */
     refused() {

@@ -17,15 +17,20 @@ export function kept(name) {
   }
 }
 
-/** keep remembers a value under a name; undefined forgets it. */
+/** keep remembers a value under a name; undefined forgets it. It tells whether that outlasts the page. */
 export function keep(name, value) {
-  if (value === undefined) return forget(name);
+  if (value === undefined) {
+    forget(name);
+    return true;
+  }
   const text = JSON.stringify(value);
   try {
     localStorage.setItem(name, text);
     memory.delete(name); // what another page changes or forgets from now on counts
+    return true;
   } catch {
     memory.set(name, text); // full or forbidden
+    return false;
   }
 }
 

@@ -18,6 +18,8 @@ const TICK = 5000; // how often the words follow the clock: what is ready tomorr
 let shown;
 let told;
 let stream;
+let acted;
+let receipted;
 
 function show(order) {
   lost(false);
@@ -70,7 +72,10 @@ function drawSteps(order) {
 function acts(order) {
   const place = one('#order-acts');
   const form = one('form', place);
-  if (order.status === 'payment_failed' && form && !form.dataset.sent) return;
+  // What stays the same stays where it is: under a finger, and under the focus of a keyboard.
+  const all = [order.status === 'payment_failed', cancellable(order), over(order)].join();
+  if (all === acted && !form?.dataset.sent) return;
+  acted = all;
   fill(place,
     order.status === 'payment_failed' && payForm(),
     cancellable(order) && h('button', { type: 'button', class: 'danger', onclick: askCancel }, 'Cancel this order'),
@@ -133,7 +138,10 @@ async function refresh() {
   }
 }
 
+// An order's lines never change; only the way to its receipt comes later.
 function lines(order) {
+  if (receipted === order.payment.captured > 0) return;
+  receipted = order.payment.captured > 0;
   fill(one('#order-lines'),
     h('h2', { class: 'hidden' }, 'What you ordered'),
     h('ul', { class: 'lines' }, order.lines.map((line) => h('li', { class: 'line' },
@@ -142,7 +150,7 @@ function lines(order) {
       optionWords(line) && h('span', { class: 'line-options' }, optionWords(line)),
       line.note && h('span', { class: 'line-note' }, `“${line.note}”`)))),
     h('dl', { class: 'sums' }, sums(order)),
-    order.payment.captured > 0 && h('p', { class: 'receipt-acts' }, h('a', { href: `/${store}/orders/${id}/receipt` }, 'Receipt')));
+    order.payment.captured > 0 && h('p', { class: 'receipt-acts' }, h('a', { href: `/${store}/orders/${id}/receipt${location.hash}` }, 'Receipt')));
 }
 
 const optionWords = (line) => [line.size_name ?? line.size, ...line.options.map((option) => unitWords(option.name, option.units))].filter(Boolean).join(', ');

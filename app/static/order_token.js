@@ -9,8 +9,9 @@ const tokenName = (id) => `${PREFIX}${id}`;
 
 /** keepToken keeps an order's token, and forgets those of long ago: ids are made in the order of time. */
 export function keepToken(id, token) {
-  keep(tokenName(id), token);
+  const lasts = keep(tokenName(id), token);
   keptNames(PREFIX).slice(0, -KEPT).forEach(forget);
+  return lasts;
 }
 
 /** orderCredential is what opens an order here. */

@@ -29,9 +29,20 @@ export async function offer(path, token) {
       take((await call('PUT', `${path}/preferences`, { token, body: { preferences: [{ ...preference, allowed }] } })).preferences);
       tell('Saved.');
     } catch {
-      if (box.checked === allowed) box.checked = known.get(nameOf(preference));
-      tell('That did not get through, and nothing has changed. Please try again.', true);
+      await look(preference, box, allowed);
     }
+  };
+  // An answer that got lost may have been a yes.
+  const look = async (preference, box, wanted) => {
+    let words = 'That did not get through, and nothing has changed. Please try again.';
+    try {
+      take((await call('GET', `${path}/preferences`, { token })).preferences);
+    } catch {
+      words = 'We got no answer, so we do not know whether that was saved. Please try again later.';
+    }
+    if (known.get(nameOf(preference)) === wanted) return tell('Saved.');
+    if (box.checked === wanted) box.checked = known.get(nameOf(preference));
+    tell(words, true);
   };
   take(preferences);
   for (const { kind, channel, allowed } of preferences) {

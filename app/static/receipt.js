@@ -68,6 +68,7 @@ function refund(order, { amount, tax, tip, lines, status, reason, at }) {
 
 function opened(order) {
   credential.opened();
+  one('.masthead .elsewhere').hash = location.hash;
   show(order);
 }
 

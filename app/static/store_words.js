@@ -12,7 +12,7 @@ export function stateOf(store) {
 const short = ({ opens_at: again }) => again && new Date(again) - Date.now() <= SHORT;
 
 export function stateWords(store) {
-  const again = store.opens_at && moment(store.opens_at);
+  const again = store.opens_at && moment(store.opens_at, Date.now(), store.timezone);
   switch (stateOf(store)) {
     case 'paused': return `Taking a ${short(store) ? 'short ' : ''}break${again ? ` until ${again}` : ''}`;
     case 'open': return store.wait_minutes < 1 ? 'Open now, no wait' : `Open now, about ${store.wait_minutes} min`;
