@@ -18,6 +18,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"frenchpress/db"
+	"frenchpress/db/dbtest"
 )
 
 // TestAddressesThatAreNot asks as somebody who may see everything, so that nothing hides behind a 403.
@@ -247,6 +248,13 @@ func TestTooFastEverywhere(t *testing.T) {
 // is called.
 func (s *shop) cutOff(t *testing.T) (restore func()) {
 	t.Helper()
+	return s.alterDatabase(t, "with allow_connections false", "with allow_connections true")
+}
+
+// alterDatabase changes the shop's database in one way, ends the connections there are, and returns what changes it in the
+// other.
+func (s *shop) alterDatabase(t *testing.T, there, back string) (restore func()) {
+	t.Helper()
 	at, err := url.Parse(s.databaseURL)
 	if err != nil {
 		t.Fatal(err)
@@ -263,9 +271,28 @@ func (s *shop) cutOff(t *testing.T) (restore func()) {
 			t.Fatal(err)
 		}
 	}
-	admin("alter database " + name + " with allow_connections false")
+	admin("alter database " + name + " " + there)
 	admin("select pg_terminate_backend(pid) from pg_stat_activity where datname = '" + name + "'")
-	return func() { admin("alter database " + name + " with allow_connections true") }
+	return func() { admin("alter database " + name + " " + back) }
+}
+
+// TestReadOnlyForAWhile has every session read only, as at a standby before it is promoted: the shop says so, and takes
+// orders again as soon as new sessions can write.
+func TestReadOnlyForAWhile(t *testing.T) {
+	t.Parallel()
+	s := openShop(t)
+	restore := s.alterDatabase(t, "set default_transaction_read_only = on", "reset default_transaction_read_only")
+	t.Cleanup(restore) // or the shop could not close in order
+	for range 3 {
+		s.place(t, atCounter()).tellsNothing(t).wantsProblem(t, 503, "overloaded")
+	}
+	dbtest.Becomes(t, patience, "readyz says why", func() bool {
+		ready := s.call(t, "GET", "/readyz", "", nil)
+		return ready.StatusCode == 503 && strings.Contains(string(ready.body), "the database is read-only")
+	})
+	restore()
+	dbtest.Becomes(t, patience, "orders are taken again", func() bool { return s.place(t, atCounter()).StatusCode == 201 })
+	s.call(t, "GET", "/readyz", "", nil).wants(t, 200)
 }
 
 // TestWithoutTheDatabase takes the database away: whatever needs it is 503, what does not goes on, and everything is

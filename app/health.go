@@ -23,8 +23,12 @@ func (a *API) readyz(c echo.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(c.Request().Context(), readyWait)
 	defer cancel()
-	if _, err := a.pool.Exec(ctx, `select`); err != nil {
+	var readOnly bool
+	switch err := a.pool.QueryRow(ctx, `select current_setting('transaction_read_only')::bool`).Scan(&readOnly); {
+	case err != nil:
 		return problem("not_ready", "the database cannot be reached").because(err)
+	case readOnly:
+		return problem("not_ready", "the database is read-only: a standby, or somebody has set it so")
 	}
 	return c.JSONBlob(http.StatusOK, []byte(`{"status":"ready"}`))
 }

@@ -189,7 +189,7 @@ func isBusy(err error) bool {
 // busyState goes by the class of an SQLSTATE: connection, lost race, out of resources, operator intervenes
 // (which a time-out is too), and a lock that could not be had.
 func busyState(code string) bool {
-	for _, class := range []string{"08", "40", "53", "57", "55P03", "25P03"} {
+	for _, class := range []string{"08", "40", "53", "57", "55P03", "25P03", "25006"} {
 		if strings.HasPrefix(code, class) {
 			return true
 		}

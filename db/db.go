@@ -59,6 +59,7 @@ func Open(ctx context.Context, url string) (*pgxpool.Pool, error) {
 		pgxuuid.Register(conn.TypeMap())
 		return nil
 	}
+	config.AfterRelease = func(conn *pgx.Conn) bool { return !readsOnly(conn) }
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, err
@@ -68,6 +69,12 @@ func Open(ctx context.Context, url string) (*pgxpool.Pool, error) {
 		return nil, fmt.Errorf("the database %s %w", whereabouts(config.ConnConfig), err)
 	}
 	return pool, nil
+}
+
+// readsOnly tells whether a session takes no orders: its server was, or has become, a standby. PostgreSQL reports both by
+// itself. After a failover the pool must not keep such a session for the hour that connections live.
+func readsOnly(conn *pgx.Conn) bool {
+	return conn.PgConn().ParameterStatus("in_hot_standby") == "on" || conn.PgConn().ParameterStatus("default_transaction_read_only") == "on"
 }
 
 // OpenRelaxed makes a second pool, half as large, for what is done again where a crash of the database

@@ -278,13 +278,14 @@ func LastReconciliation(ctx context.Context, q Querier) (*Reconciliation, error)
 	return r, err
 }
 
-// Reconciled takes note of how far the books were compared. It never goes back.
+// Reconciled takes note of how far the books were compared. It never goes back, unless a clock that was fast had taken it
+// into the future.
 func Reconciled(ctx context.Context, q Querier, until time.Time, intents, refunds int) error {
 	_, err := q.Exec(ctx, `
     insert into reconciliation as r (done_until, ran_at, intents, refunds)
-    values ($1, now(), $2, $3)
+    values (least($1, now()), now(), $2, $3)
     on conflict (one) do update
-    set done_until = greatest(r.done_until, excluded.done_until), ran_at = now(), intents = r.intents + excluded.intents, refunds = r.refunds + excluded.refunds`,
+    set done_until = greatest(case when r.done_until <= now() then r.done_until end, excluded.done_until), ran_at = now(), intents = r.intents + excluded.intents, refunds = r.refunds + excluded.refunds`,
 		until, intents, refunds)
 	return err
 }

@@ -151,10 +151,12 @@ func Expire(cutoff time.Time) Decision {
 	}
 }
 
-// Abandon ends an order that stood ready since before cutoff. What was paid stays paid.
+// Abandon ends an order that stood ready since before cutoff, and was to be collected before it too. What was paid stays
+// paid.
 func Abandon(cutoff time.Time) Decision {
 	return func(o *Order, now time.Time) error {
-		if o.Status == Ready && o.since().Before(cutoff) {
+		ahead := o.PickupAt != nil && !o.PickupAt.Before(cutoff)
+		if o.Status == Ready && o.since().Before(cutoff) && !ahead {
 			payment := o.Payment.Status
 			if payment == Due {
 				payment = Void

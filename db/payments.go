@@ -171,16 +171,16 @@ func StuckCharges(ctx context.Context, q Querier, cutoff time.Time, limit int) (
 	return pgx.CollectRows(rows, pgx.RowToStructByPos[OrderRef])
 }
 
-// Overdue are open orders in one of the states, placed before cutoff, and ready by then if that is the state, oldest
-// first, at most limit.
+// Overdue are open orders in one of the states, placed before cutoff, and ready and to be collected by then if that is the
+// state, oldest first, at most limit.
 func Overdue(ctx context.Context, q Querier, cutoff time.Time, in []Status, limit int) ([]OrderRef, error) {
 	rows, err := q.Query(ctx, `
     select store_id, id
     from orders o
     where open and status = any($1) and id < uuid_floor($2)
-      and (status <> 'ready' or $2 > (select min(h.at)
-                                      from order_history h
-                                      where h.order_id = o.id and h.store_id = o.store_id and h.status = 'ready'))
+      and (status <> 'ready' or $2 > greatest(o.pickup_at, (select min(h.at)
+                                                            from order_history h
+                                                            where h.order_id = o.id and h.store_id = o.store_id and h.status = 'ready')))
     order by id
     limit $3`, in, cutoff, limit)
 	if err != nil {

@@ -20,6 +20,8 @@ const (
 	reconcileWithin = 40 * time.Second
 	// unsettledFor is how long a payment may be under way before that is a difference.
 	unsettledFor = 2 * time.Minute
+	// clocksApart is how far the clocks of two processes may differ.
+	clocksApart = time.Minute
 	// firstLook is how far back the first run looks.
 	firstLook = 24 * time.Hour
 	// windowLongest and windowShortest bound the time that is compared at once, and windowMost the charges in it. It grows
@@ -94,7 +96,12 @@ func (c *Client) lookOn(ctx context.Context, until time.Time) error {
 		return err
 	}
 	from := until.Add(-firstLook)
-	if last != nil {
+	switch {
+	case last == nil:
+	case last.DoneUntil.After(time.Now().Add(clocksApart)):
+		c.config.Log.Error("the books are said to be compared until a time to come, by a clock that was fast: comparing the last day again",
+			slog.Time("done_until", last.DoneUntil))
+	default:
 		from = last.DoneUntil
 	}
 	began, until := from, until.Truncate(time.Second).Add(time.Second)

@@ -65,6 +65,28 @@ func TestReconcileWastesNoTime(t *testing.T) {
 	}
 }
 
+// TestReconcileAfterAFastClock finds the books compared until next year: the last day is compared again.
+func TestReconcileAfterAFastClock(t *testing.T) {
+	t.Parallel()
+	s := openShop(t, listing(func(time.Duration) time.Duration { return 0 }))
+	until := s.doneUntil(t, time.Hour)
+	if _, err := s.pool.Exec(t.Context(), `update reconciliation set done_until = now() + interval '1 year'`); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.jobs.Reconcile(t.Context(), until); err != nil {
+		t.Fatal(err)
+	}
+	if last, err := db.LastReconciliation(t.Context(), s.pool); err != nil || last.DoneUntil.After(time.Now()) || last.DoneUntil.Before(until) {
+		t.Errorf("the books are compared until %+v, %v", last, err)
+	}
+	if err := db.Reconciled(t.Context(), s.pool, time.Now().Add(time.Hour), 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	if last, err := db.LastReconciliation(t.Context(), s.pool); err != nil || last.DoneUntil.After(time.Now()) {
+		t.Errorf("by a clock that is fast the books are compared until %+v, %v", last, err)
+	}
+}
+
 // TestOpenDifferencesLeaveTime has many open differences about which the provider gives no answer, and little time: half of
 // it is left for what is new.
 func TestOpenDifferencesLeaveTime(t *testing.T) {

@@ -253,6 +253,11 @@ func TestAbandon(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	ahead := s.do(t, "ready", s.do(t, "start", s.paid(t, nil)))
+	if _, err := s.pool.Exec(t.Context(), `update orders set pickup_at = now() + interval '1 hour' where id = $1`, ahead.ID); err != nil {
+		t.Fatal(err)
+	}
+	want[ahead.ID] = db.Ready // it was made before its time
 	abandon(s.jobs)
 	for id, status := range s.statuses(t) {
 		if status == db.Abandoned {
