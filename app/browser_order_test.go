@@ -119,6 +119,7 @@ func browseCoffee(t *testing.T, b *browser) {
 			t.Errorf("the ticket says %q without %q", ticket, words)
 		}
 	}
+	customer.sees("#order-lines a", "Receipt")
 	eval[chromedp.Void](customer, `find('#order-lines a', 'Receipt').focus()`)
 	barista.tap(".ticket button", "Start")
 	customer.sees(".news", "Being made right now")

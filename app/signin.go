@@ -81,10 +81,10 @@ func signInFor(c echo.Context) error {
 	return c.Redirect(http.StatusSeeOther, door)
 }
 
-// staffPath is the address if it is one of staff's pages here, else empty: a link to the door must lead nowhere else.
+// staffPath is the address if it is one of the pages behind staff's home, else empty: a link to the door must lead nowhere else.
 func staffPath(address string) string {
 	at, err := url.Parse(address)
-	if err != nil || len(address) > thenMost || at.IsAbs() || at.Host != "" || !strings.HasPrefix(at.Path, "/staff/") || path.Clean(at.Path) != strings.TrimSuffix(at.Path, "/") {
+	if err != nil || len(address) > thenMost || !strings.HasPrefix(address, "/staff/") || path.Clean(at.Path) != strings.TrimSuffix(at.Path, "/") {
 		return ""
 	}
 	return at.RequestURI()

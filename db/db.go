@@ -71,8 +71,8 @@ func Open(ctx context.Context, url string) (*pgxpool.Pool, error) {
 	return pool, nil
 }
 
-// readsOnly tells whether a session takes no orders: its server was, or has become, a standby. PostgreSQL reports both by
-// itself. After a failover the pool must not keep such a session for the hour that connections live.
+// readsOnly tells whether a session takes no orders: its server is a standby, or somebody has set it so. PostgreSQL reports
+// both by itself. After a failover the pool must not keep such a session for the hour that connections live.
 func readsOnly(conn *pgx.Conn) bool {
 	return conn.PgConn().ParameterStatus("in_hot_standby") == "on" || conn.PgConn().ParameterStatus("default_transaction_read_only") == "on"
 }

@@ -263,6 +263,7 @@ func PruneDifferences(ctx context.Context, q Querier, age time.Duration) error {
 // Reconciliation is how far the books were compared.
 type Reconciliation struct {
 	DoneUntil time.Time
+	Ahead     bool // that is in a time to come
 	RanAt     time.Time
 	Intents   int64 // looked at, all together
 	Refunds   int64
@@ -271,21 +272,21 @@ type Reconciliation struct {
 // LastReconciliation is nil before the first.
 func LastReconciliation(ctx context.Context, q Querier) (*Reconciliation, error) {
 	r := new(Reconciliation)
-	err := q.QueryRow(ctx, `select done_until, ran_at, intents, refunds from reconciliation`).Scan(&r.DoneUntil, &r.RanAt, &r.Intents, &r.Refunds)
+	err := q.QueryRow(ctx, `select done_until, done_until > now(), ran_at, intents, refunds from reconciliation`).Scan(&r.DoneUntil, &r.Ahead, &r.RanAt, &r.Intents, &r.Refunds)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, nil
 	}
 	return r, err
 }
 
-// Reconciled takes note of how far the books were compared. It never goes back, unless a clock that was fast had taken it
-// into the future.
-func Reconciled(ctx context.Context, q Querier, until time.Time, intents, refunds int) error {
+// Reconciled takes note of how far the books were compared, which is at most until what is not settled yet. It never goes
+// back, unless a clock that was fast had taken it into the future.
+func Reconciled(ctx context.Context, q Querier, until time.Time, unsettled time.Duration, intents, refunds int) error {
 	_, err := q.Exec(ctx, `
     insert into reconciliation as r (done_until, ran_at, intents, refunds)
-    values (least($1, now()), now(), $2, $3)
+    values (least($1, now() - $4::interval), now(), $2, $3)
     on conflict (one) do update
     set done_until = greatest(case when r.done_until <= now() then r.done_until end, excluded.done_until), ran_at = now(), intents = r.intents + excluded.intents, refunds = r.refunds + excluded.refunds`,
-		until, intents, refunds)
+		until, intents, refunds, unsettled)
 	return err
 }

@@ -222,12 +222,13 @@ func (g *Group[K, Q, A]) write(calls []*groupCall[Q, A]) {
 	}
 }
 
-// isolable tells a failure that may be one request's from one of the connection or of time. After a lost
-// COMMIT answer nothing may be written again.
+// isolable tells a failure that may be one request's from one of the connection, of a session that only reads, or of
+// time. After a lost COMMIT answer nothing may be written again.
 func isolable(err error) bool {
 	var unreachable *pgconn.ConnectError
+	var refused *pgconn.PgError
 	return !errors.Is(err, ErrCommitUnknown) && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled) &&
-		!errors.As(err, &unreachable)
+		!errors.As(err, &unreachable) && (!errors.As(err, &refused) || refused.Code != "25006")
 }
 
 // try flushes the calls, again when they lost a race against another transaction.

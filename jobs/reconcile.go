@@ -20,8 +20,6 @@ const (
 	reconcileWithin = 40 * time.Second
 	// unsettledFor is how long a payment may be under way before that is a difference.
 	unsettledFor = 2 * time.Minute
-	// clocksApart is how far the clocks of two processes may differ.
-	clocksApart = time.Minute
 	// firstLook is how far back the first run looks.
 	firstLook = 24 * time.Hour
 	// windowLongest and windowShortest bound the time that is compared at once, and windowMost the charges in it. It grows
@@ -98,7 +96,7 @@ func (c *Client) lookOn(ctx context.Context, until time.Time) error {
 	from := until.Add(-firstLook)
 	switch {
 	case last == nil:
-	case last.DoneUntil.After(time.Now().Add(clocksApart)):
+	case last.Ahead:
 		c.config.Log.Error("the books are said to be compared until a time to come, by a clock that was fast: comparing the last day again",
 			slog.Time("done_until", last.DoneUntil))
 	default:
@@ -217,7 +215,7 @@ func (c *Client) reconcileWindow(ctx context.Context, from, until time.Time) (ch
 	if until.Before(settledUntil) {
 		settledUntil = until
 	}
-	return theirs.intents, db.Reconciled(ctx, c.pool, settledUntil, theirs.intents, theirs.refunds)
+	return theirs.intents, db.Reconciled(ctx, c.pool, settledUntil, unsettledFor, theirs.intents, theirs.refunds)
 }
 
 // window is what the provider's books say of a time: a hundred thousand charges of a rush take some 10 MB.

@@ -294,7 +294,7 @@ func TestMoneyTakenLate(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.exec(t, `update payments set updated_at = now() - interval '3 minutes' where order_id = $1`, o.ID)
-	if err := db.Reconciled(t.Context(), s.pool, time.Now().Add(time.Hour), 0, 0); err != nil {
+	if err := db.Reconciled(t.Context(), s.pool, time.Now().Add(time.Hour), 0, 0, 0); err != nil {
 		t.Fatal(err)
 	}
 	c := s.charge(t, o)

@@ -3,8 +3,8 @@ import { forget, keep, kept } from './keep.js';
 
 /**
  * credential is the token that came in the fragment of the address, which no server sees, or else the one that is kept
- * under a name. One that came leaves the address and is kept, by save(token), only when it has opened something: a link
- * that anybody may send must not cost this browser the token it has.
+ * under a name. One that came is kept, by save(token), only when it has opened something, for a link that anybody may send
+ * must not cost this browser the token it has; and it leaves the address only if it could be kept.
  */
 export function credential(param, name, save = (token) => keep(name, token)) {
   const given = new URLSearchParams(location.hash.slice(1)).get(param);
@@ -19,7 +19,7 @@ export function credential(param, name, save = (token) => keep(name, token)) {
     opened() {
       if (proved) return;
       proved = true;
-      if (save(token)) clean(); // else the address is all there is
+      if (save(token)) clean();
     },
     /** refused forgets the token. Where another one is kept by now, the page starts again with that. */
     refused() {

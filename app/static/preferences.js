@@ -37,10 +37,10 @@ export async function offer(path, token) {
     let words = 'That did not get through, and nothing has changed. Please try again.';
     try {
       take((await call('GET', `${path}/preferences`, { token })).preferences);
+      if (known.get(nameOf(preference)) === wanted) return tell('Saved.');
     } catch {
       words = 'We got no answer, so we do not know whether that was saved. Please try again later.';
     }
-    if (known.get(nameOf(preference)) === wanted) return tell('Saved.');
     if (box.checked === wanted) box.checked = known.get(nameOf(preference));
     tell(words, true);
   };
