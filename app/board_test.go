@@ -38,11 +38,13 @@ func TestConflicts(t *testing.T) {
 		t.Run(state, func(t *testing.T) {
 			t.Parallel()
 			var befores []order
+			for range rows[1:] {
+				befores = append(befores, s.orderIn(t, state, maker))
+			}
 			var commands []object
-			for _, row := range rows[1:] {
-				kind := strings.Fields(row)[0]
-				o := s.orderIn(t, state, maker)
-				befores, commands = append(befores, o), append(commands, conflicting(kind, o))
+			for i, row := range rows[1:] {
+				befores[i] = s.get(t, befores[i]).with(befores[i].Token) // a slow card may have come to "unknown" meanwhile
+				commands = append(commands, conflicting(strings.Fields(row)[0], befores[i]))
 			}
 			for i, r := range s.commands(t, other, commands...) {
 				cells := strings.Fields(rows[i+1])
