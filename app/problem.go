@@ -117,8 +117,11 @@ func (p *Problem) MarshalJSON() ([]byte, error) {
 		return written, err
 	}
 	extra, err := json.Marshal(p.Extra)
+	if err != nil {
+		return nil, err
+	}
 	written[len(written)-1] = ','
-	return append(written, extra[1:]...), err
+	return append(written, extra[1:]...), nil
 }
 
 // toProblem says what of an error users get to see. What is not known here is a fault of ours, whose words

@@ -184,12 +184,11 @@ func settles(orders []db.OrderRef) []river.InsertManyParams {
 type failures struct{ log *slog.Logger }
 
 func (f *failures) HandleError(ctx context.Context, job *rivertype.JobRow, err error) *river.ErrorHandlerResult {
-	next := "it will be tried again"
-	if job.Attempt >= job.MaxAttempts {
+	next, level := "it will be tried again", slog.LevelWarn
+	switch {
+	case job.Attempt >= job.MaxAttempts:
 		next = "it is a dead letter now: see /staff/jobs/"
-	}
-	level := slog.LevelWarn
-	if errors.Is(err, errNotYet) {
+	case errors.Is(err, errNotYet):
 		level = slog.LevelDebug
 	}
 	f.log.Log(ctx, level, "job failed", "job", job.ID, "kind", job.Kind, "args", string(job.EncodedArgs), "attempt", job.Attempt,
