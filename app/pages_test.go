@@ -40,7 +40,7 @@ func testPages() map[string]any {
 		"reset":    doorPage{head{"Set a new password", ""}, "maria", "A code is on its way.", "Too many tries.", 27, "/staff/refunds"},
 		"staff":    staffPage{head{"Staff", ""}, "maria", true, 2, 3, 1, []storeView{samplePlace}, "ferry", "c2", true, findView{"ferry", "12", "2026-11-23", "", "There is no such order."}},
 		"story":    storyPage{head{"Order 42", ""}, samplePlace, "01933a4e", 42, "placed", "$12.62", []storyEntry{{at, "state", "placed", "version 2"}}, refund},
-		"refunds":  refundsPage{head{"Failed refunds", ""}, "maria", []failedRefund{refused, refused}, "c2", true, "It is settled."},
+		"refunds":  refundsPage{head{"Failed refunds", ""}, []failedRefund{refused, refused}, "c2", true, "It is settled."},
 		"fault":    faultPage{head{"Nothing here", ""}, 404, "There is no such page.", "01933a4e", false},
 		"payments": paymentsPage{head{"Payments", ""}, "never", []differenceView{{"Another amount was charged.", "pi_1", "today", "$5.75", "$5.57", "01933a4e", "Ferry Building", "/staff/ferry-building/orders/01933a4e"}}},
 	}

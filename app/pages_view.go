@@ -158,7 +158,6 @@ type refundLine struct {
 // refundsPage is what the provider would not give back ("refunds").
 type refundsPage struct {
 	head
-	Name    string
 	Refunds []failedRefund
 	Next    string
 	After   bool

@@ -147,7 +147,7 @@ func (a *API) showRefunds(c echo.Context, status int, fault string) error {
 	if err != nil {
 		return err
 	}
-	page := refundsPage{head: head{Title: "Failed refunds"}, Name: requestOf(c).principal.name, After: after != uuid.Nil, Fault: fault}
+	page := refundsPage{head: head{Title: "Failed refunds"}, After: after != uuid.Nil, Fault: fault}
 	if len(failed) > refundsOnPage {
 		failed = failed[:refundsOnPage]
 		last := failed[refundsOnPage-1]
