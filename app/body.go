@@ -46,11 +46,11 @@ func readBody(c echo.Context, limit int) (*body, error) {
 }
 
 // readOptionalBody takes no body at all for an empty object.
-func readOptionalBody(c echo.Context, limit int) (*body, error) {
-	if req := c.Request(); req.ContentLength == 0 {
+func readOptionalBody(c echo.Context) (*body, error) {
+	if c.Request().ContentLength == 0 {
 		return &body{root: value{kind: '{'}}, nil
 	}
-	return readBody(c, limit)
+	return readBody(c, bodyLimit)
 }
 
 // fields is the way into the body's object.

@@ -106,11 +106,11 @@ func TestBodyAtTheLimit(t *testing.T) {
 
 func TestOptionalBody(t *testing.T) {
 	t.Parallel()
-	b, err := readOptionalBody(bodyContext("", ""), bodyLimit)
+	b, err := readOptionalBody(bodyContext("", ""))
 	if err != nil || b.fields().has("reason") || b.fields().err() != nil {
 		t.Errorf("no body: %v", err)
 	}
-	if _, err := readOptionalBody(bodyContext("", "{}"), bodyLimit); toProblem(err).Status != 415 {
+	if _, err := readOptionalBody(bodyContext("", "{}")); toProblem(err).Status != 415 {
 		t.Errorf("a body without a type: %v", err)
 	}
 }

@@ -252,7 +252,7 @@ func browseSlotFull(t *testing.T, b *browser) {
 		t.Fatal(err)
 	}
 	customer.tap("#pay", "Pay $")
-	customer.sees("#checkout-notice", "The next free one is "+moment(free, time.Now(), "America/Los_Angeles"))
+	customer.sees("#checkout-notice", "The next free one is "+moment(free, time.Now(), losAngeles))
 	customer.fits("a checkout of which the time is gone")
 	customer.tap("#checkout-notice .primary", "Take ")
 	customer.status()

@@ -38,7 +38,7 @@ func browseTomorrow(t *testing.T, b *browser) {
 	eval[int](customer, "(window.real = Date.now, Date.now = () => real() + 24 * 3600_000, 0)")
 	customer.sees(".news-more", "Ready at about 11:59 pm.")
 	s.cancel(t, o).wants(t, 200)
-	customer.sees(".news-more", "You cancelled it "+day(today, today.AddDate(0, 0, 1), today.Location().String())+"at ")
+	customer.sees(".news-more", "You cancelled it "+day(today, today.AddDate(0, 0, 1), today.Location())+"at ")
 }
 
 // browsePauses has a store pause in several ways, and reads the same words from the script of an open page and from
@@ -51,7 +51,7 @@ func browsePauses(t *testing.T, b *browser) {
 	customer.sees(".shop-head .state", "Open now")
 	hours, opens := closedNow(t)
 	long, breath := s.onDay(t, 3, 12, 0), time.Now().Add(30*time.Minute)
-	zone := opens.Location().String()
+	zone := opens.Location()
 	for what, x := range map[string]struct {
 		changes              object
 		state, banner, board string
@@ -125,7 +125,7 @@ func browseTimes(t *testing.T, b *browser) {
 	} {
 		for _, days := range []int{-365, -7, -1, 0, 1, 2, 6, 7, 8, 40, 365, 3000} {
 			at := now.AddDate(0, 0, days)
-			want := []string{moment(at, now, zone.String()), when(at, now, zone.String()), back(at, now, zone.String())}
+			want := []string{moment(at, now, zone), when(at, now, zone), back(at, now, zone)}
 			got := eval[[]string](customer, fmt.Sprintf("['moment', 'when', 'back'].map((words) => times[words](%d, %d))", at.UnixMilli(), now.UnixMilli()))
 			if strings.Join(got, "|") != strings.Join(want, "|") {
 				t.Errorf("%s, seen at %s, is %q in the scripts and %q on the server", at, now, got, want)

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"strings"
 	"text/tabwriter"
@@ -297,7 +298,11 @@ func (s *sandboxCommand) Run(ctx context.Context, log *slog.Logger) error {
 	if err := faults.Decode(&options.Faults); err != nil {
 		return fmt.Errorf("--faults cannot be understood: %w", err)
 	}
-	return sandbox.Serve(ctx, s.Dir, s.Listen, options)
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", s.Listen)
+	if err != nil {
+		return fmt.Errorf("listen for the sandbox: %w", err)
+	}
+	return sandbox.Serve(ctx, s.Dir, listener, options)
 }
 
 type versionCommand struct{}

@@ -56,11 +56,9 @@ func newMetrics() *metrics {
 
 // watch adds what others know.
 func (m *metrics) watch(a *API) {
-	gauge := func(name, help string, value func() float64) {
-		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value))
-	}
-	gauge("frenchpress_live_streams", "Live streams open now.", func() float64 { return float64(a.streams.Load()) })
-	m.registry.MustRegister(poolMetrics{"orders": a.pool, "jobs": a.queue})
+	streams := prometheus.GaugeOpts{Name: "frenchpress_live_streams", Help: "Live streams open now."}
+	m.registry.MustRegister(poolMetrics{"orders": a.pool, "jobs": a.queue},
+		prometheus.NewGaugeFunc(streams, func() float64 { return float64(a.streams.Load()) }))
 }
 
 func (m *metrics) count(r *request) {

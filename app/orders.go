@@ -138,7 +138,7 @@ func (a *API) postCancel(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	body, err := readOptionalBody(c, bodyLimit)
+	body, err := readOptionalBody(c)
 	if err != nil {
 		return err
 	}

@@ -18,10 +18,10 @@ const (
 )
 
 // view is the store as pages show it.
-func (a storeAnswer) view() storeView {
+func (a storeAnswer) view(zone *time.Location) storeView {
 	v := storeView{
-		Slug: a.Slug, Name: a.Name, Address: a.Address, Timezone: a.Timezone, Currency: a.Currency,
-		OpenNow: a.OpenNow, Paused: a.PausedUntil != nil, Accepting: a.Accepting, WaitMinutes: a.WaitMinutes,
+		Slug: a.Slug, Name: a.Name, Address: a.Address, Zone: zone, Currency: a.Currency,
+		Paused: a.PausedUntil != nil, Accepting: a.Accepting, WaitMinutes: a.WaitMinutes,
 	}
 	if a.OpensAt != nil {
 		v.OpensAt = *a.OpensAt
@@ -37,37 +37,35 @@ func (a *API) storeViews(c echo.Context, stores []*db.Store) ([]storeView, error
 	}
 	views := make([]storeView, len(answers))
 	for i, answer := range answers {
-		views[i] = answer.view()
+		views[i] = answer.view(stores[i].Location)
 	}
 	return views, nil
 }
 
-// searchStores is a page of stores as the query asks for it, with the cursor of the next.
-func (a *API) searchStores(c echo.Context) (search string, views []storeView, next string, after bool, err error) {
+// searchStores is a page of the stores that the query asks for, and the way through a list of them at path.
+func (a *API) searchStores(c echo.Context, path string) ([]storeView, pager, error) {
 	q := readQuery(c)
-	search = q.text("q", 200)
-	place := q.cursor(storeList)
+	search, place := q.text("q", 200), q.cursor(storeList)
 	if q.err != nil {
-		return "", nil, "", false, q.err
+		return nil, pager{}, q.err
 	}
+	p := pager{Path: path, Query: search, More: "More stores", After: place != ""}
 	stores := a.catalog.Search(search, place, storesOnPage+1)
 	if len(stores) > storesOnPage {
 		stores = stores[:storesOnPage]
-		next = newCursor(storeList, stores[storesOnPage-1].Slug)
+		p.Next = newCursor(storeList, stores[storesOnPage-1].Slug)
 	}
-	views, err = a.storeViews(c, stores)
-	return search, views, next, place != "", err
+	views, err := a.storeViews(c, stores)
+	return views, p, err
 }
 
 // shopPage is where a customer chooses a store.
 func (a *API) shopPage(c echo.Context) error {
-	search, stores, next, after, err := a.searchStores(c)
+	stores, pager, err := a.searchStores(c, "/")
 	if err != nil {
 		return err
 	}
-	return writePage(c, http.StatusOK, "stores", storesPage{
-		head: head{Script: "stores.js"}, Query: search, Stores: stores, Next: next, After: after,
-	})
+	return writePage(c, http.StatusOK, "stores", storesPage{head{Script: "stores.js"}, pager, stores})
 }
 
 // pageStore is the store of a page's address, for pages that do not say how long a new order waits.
@@ -76,7 +74,7 @@ func (a *API) pageStore(c echo.Context) (*db.Store, storeView, error) {
 	if err != nil {
 		return nil, storeView{}, err
 	}
-	return store, viewStore(store, 0, time.Now()).view(), nil
+	return store, viewStore(store, 0, time.Now()).view(store.Location), nil
 }
 
 // storePage is a store's menu, where a customer orders.
@@ -117,7 +115,7 @@ func viewItem(item *db.Item, store *db.Store, now time.Time) itemView {
 		v.From = slices.MinFunc(item.Sizes, func(a, b db.Size) int { return int(a.Price - b.Price) }).Price
 	}
 	if item.AvailableFrom != nil {
-		v.Back = back(*item.AvailableFrom, now, store.Location.String())
+		v.Back = back(*item.AvailableFrom, now, store.Location)
 	}
 	return v
 }
@@ -166,7 +164,7 @@ func (a *API) staffHome(c echo.Context) error {
 }
 
 func (a *API) staffPage(c echo.Context) (staffPage, error) {
-	search, stores, next, after, err := a.searchStores(c)
+	stores, pager, err := a.searchStores(c, "/staff")
 	if err != nil {
 		return staffPage{}, err
 	}
@@ -181,8 +179,8 @@ func (a *API) staffPage(c echo.Context) (staffPage, error) {
 	open, err := db.OpenDifferences(c.Request().Context(), a.pool, differencesShown)
 	p := requestOf(c).principal
 	return staffPage{
-		head: head{Title: "Staff"}, Name: p.name, Admin: p.staff.Role == db.Admin, DeadLetters: dead, FailedRefunds: failed, Differences: len(open),
-		Stores: stores, Query: search, Next: next, After: after,
+		head: head{Title: "Staff"}, pager: pager, Name: p.name, Admin: p.staff.Role == db.Admin,
+		DeadLetters: dead, FailedRefunds: failed, Differences: len(open), Stores: stores,
 	}, err
 }
 

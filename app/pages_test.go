@@ -2,8 +2,10 @@ package main
 
 import (
 	"bytes"
+	"html"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"path"
 	"regexp"
 	"slices"
@@ -12,18 +14,22 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
+
+	"frenchpress/db"
 )
 
+var losAngeles, _ = time.LoadLocation("America/Los_Angeles")
+
 var samplePlace = storeView{
-	Slug: "ferry-building", Name: `Ferry <Building> & "Co"`, Address: "1 Ferry Building", Timezone: "America/Los_Angeles",
-	Currency: "USD", OpenNow: true, Accepting: true, WaitMinutes: 6,
+	Slug: "ferry-building", Name: `Ferry <Building> & "Co"`, Address: "1 Ferry Building", Zone: losAngeles,
+	Currency: "USD", Accepting: true, WaitMinutes: 6,
 }
 
 // testPages is every page with something in each of its parts.
 func testPages() map[string]any {
 	at := time.Date(2026, 11, 23, 20, 15, 0, 0, time.UTC)
 	shut := samplePlace
-	shut.OpenNow, shut.Accepting, shut.OpensAt = false, false, at
+	shut.Accepting, shut.OpensAt = false, at
 	items := []itemView{
 		{ID: "latte", Name: "Latte", Description: "Milky.", From: 475, Sizes: 3, Currency: "USD", Available: true},
 		{ID: "scone", Name: "Scone", Currency: "USD", Back: "back at 3:15 pm"},
@@ -31,18 +37,18 @@ func testPages() map[string]any {
 	refund := refundForm{7, false, false, []refundLine{{"Latte <large>", "$5.75", 1, 2, 2}, {"Scone", "$3.25", 0, 1, 0}}, "$1.50", true, "cold", []string{"Too many."}}
 	refused := failedRefund{"/staff/ferry-building/orders/01933a4e", "Ferry", "Ada", 42, 1, 2, "$5.75", "expired_card", "cold <milk>", "staff:mia", at}
 	return map[string]any{
-		"stores":   storesPage{head{"Choose a store", "stores.js"}, `"fog" & sun`, []storeView{samplePlace, shut}, "c2", true},
+		"stores":   storesPage{head{"Choose a store", "stores.js"}, pager{"/", `"fog" & sun`, "More stores", "c2", true}, []storeView{samplePlace, shut}},
 		"menu":     menuPage{head{"Ferry Building", "menu.js"}, shut, []categoryView{{"Tea & Chocolate", items}, {"咖啡", nil}, {"甜点", nil}, {"Tea", nil}, {"Tea", nil}}},
 		"order":    orderPage{head{"Your order", "order.js"}, samplePlace, "01933a4e-7c11-7d2a-8f00-6ac1f3a1e111"},
 		"board":    boardPage{head{"Board", "board.js"}, samplePlace},
 		"sign-in":  doorPage{head{"Staff sign-in", ""}, "maria", "It is set.", "Too many tries.", 27, "/staff/refunds"},
 		"forgot":   doorPage{head{"Forgot your password?", ""}, "maria", "", "Too many tries.", 27, "/staff/refunds"},
 		"reset":    doorPage{head{"Set a new password", ""}, "maria", "A code is on its way.", "Too many tries.", 27, "/staff/refunds"},
-		"staff":    staffPage{head{"Staff", ""}, "maria", true, 2, 3, 1, []storeView{samplePlace}, "ferry", "c2", true, findView{"ferry", "12", "2026-11-23", "", "There is no such order."}},
+		"staff":    staffPage{head{"Staff", ""}, pager{"/staff", "ferry", "More stores", "c2", true}, "maria", true, 2, 3, 1, []storeView{samplePlace}, findView{"ferry", "12", "2026-11-23", "", "There is no such order."}},
 		"story":    storyPage{head{"Order 42", ""}, samplePlace, "01933a4e", 42, "placed", "$12.62", []storyEntry{{at, "state", "placed", "version 2"}}, refund},
-		"refunds":  refundsPage{head{"Failed refunds", ""}, []failedRefund{refused, refused}, "c2", true, "It is settled."},
+		"refunds":  refundsPage{head{"Failed refunds", ""}, pager{"/staff/refunds", "", "More refunds", "c2", true}, []failedRefund{refused, refused}, "It is settled."},
 		"fault":    faultPage{head{"Nothing here", ""}, 404, "There is no such page.", "01933a4e", false},
-		"payments": paymentsPage{head{"Payments", ""}, "never", []differenceView{{"Another amount was charged.", "pi_1", "today", "$5.75", "$5.57", "01933a4e", "Ferry Building", "/staff/ferry-building/orders/01933a4e"}}},
+		"payments": paymentsPage{head{"Payments", ""}, "never", []differenceView{{"Another amount was charged.", "pi_1", "today", "$5.75", "$5.57", "Ferry Building", "/staff/ferry-building/orders/01933a4e"}}},
 	}
 }
 
@@ -92,6 +98,45 @@ func TestPagesReferToWhatIsThere(t *testing.T) {
 			if id := ref[1] + ref[2]; !slices.Contains(ids, id) && !slices.Contains(scriptIDs, id) {
 				t.Errorf("%s refers to %q, which is not there", name, id)
 			}
+		}
+	}
+}
+
+// TestStoresByPage follows the way on through lists of stores, to the end and back to the first page.
+func TestStoresByPage(t *testing.T) {
+	t.Parallel()
+	s := openShop(t)
+	if err := db.Seed(t.Context(), s.api.pool, 2*storesOnPage+5); err != nil {
+		t.Fatal(err)
+	}
+	s = openShopOn(t, s.databaseURL)
+	link := func(page, text string) string {
+		found := regexp.MustCompile(`<a class="button"[^>]* href="([^"]+)">` + text + `<`).FindStringSubmatch(page)
+		if found == nil {
+			return ""
+		}
+		return html.UnescapeString(found[1])
+	}
+	mia := s.signedIn(t, "mia", db.Support)
+	for _, first := range []string{"/", "/?q=s", "/staff", "/staff?q=s%20a", "/staff?q=nowhere"} {
+		listed := regexp.MustCompile(`<a(?: class="store")? href="/([a-z0-9-]+)(?:/board)?">(?:Board|\s*<span)`)
+		var got, want []string
+		address, _ := url.Parse(first)
+		for _, store := range s.api.catalog.Search(address.Query().Get("q"), "", 100) {
+			want = append(want, store.Slug)
+		}
+		for at, n := first, 0; at != "" && n < 5; n++ {
+			page := s.page(t, mia, at)
+			for _, slug := range listed.FindAllStringSubmatch(page, -1) {
+				got = append(got, slug[1])
+			}
+			if back := link(page, "Back to the first"); n > 0 && back != first || n == 0 && back != "" {
+				t.Errorf("page %d of %s leads back to %q", n, first, back)
+			}
+			at = link(page, "More stores")
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s leads through %v, want %v", first, got, want)
 		}
 	}
 }
@@ -207,12 +252,9 @@ func TestTimesAreTheStores(t *testing.T) {
 		{time.Date(9999, 1, 2, 8, 0, 0, 0, time.UTC), "back Jan 2, 9999, 12:00 am"},
 		{time.Time{}, ""},
 	} {
-		if got := back(c.at, now, "America/Los_Angeles"); got != c.want {
+		if got := back(c.at, now, losAngeles); got != c.want {
 			t.Errorf("%s is %q, want %q", c.at, got, c.want)
 		}
-	}
-	if got := clock(now, "Nowhere/Land"); got != "8:00 pm" {
-		t.Errorf("a time zone nobody knows gives %q", got)
 	}
 }
 

@@ -25,22 +25,29 @@ type head struct {
 // Modules are what the script imports, so that a browser fetches them at once and not one after another.
 func (h head) Modules() []string { return moduleGraphs[h.Script] }
 
-// storeView is a store as the pages show it. Times are shown in Timezone.
+// storeView is a store as the pages show it. Times are shown in Zone.
 type storeView struct {
-	Slug, Name, Address        string
-	Timezone, Currency         string
-	OpenNow, Paused, Accepting bool
-	OpensAt                    time.Time // when it takes orders again, zero when it does or nobody knows
-	WaitMinutes                int
+	Slug, Name, Address string
+	Zone                *time.Location
+	Currency            string
+	Paused, Accepting   bool
+	OpensAt             time.Time // when it takes orders again, zero when it does or nobody knows
+	WaitMinutes         int
+}
+
+// pager leads through a list that is longer than a page.
+type pager struct {
+	Path, Query string // of the list
+	More        string // what the way on is called
+	Next        string // cursor of the next page, empty on the last
+	After       bool   // this is not the first page
 }
 
 // storesPage is the chooser ("stores").
 type storesPage struct {
 	head
-	Query  string
+	pager
 	Stores []storeView
-	Next   string // cursor of the next page, empty on the last
-	After  bool   // this is not the first page
 }
 
 // menuPage is a store's menu ("menu").
@@ -93,15 +100,13 @@ type doorPage struct {
 // staffPage is the staff home ("staff").
 type staffPage struct {
 	head
+	pager
 	Name          string
 	Admin         bool
 	DeadLetters   int
 	FailedRefunds int
 	Differences   int
 	Stores        []storeView
-	Query         string
-	Next          string
-	After         bool
 	Find          findView
 }
 
@@ -122,7 +127,7 @@ type paymentsPage struct {
 type differenceView struct {
 	Words, Intent, Since string
 	Ours, Provider       string
-	Order, Store, Story  string // Story is the address of its page; all empty without an order
+	Store, Story         string // Story is the address of the order's page; both empty without an order
 }
 
 // storyPage tells all that happened to one order ("story"), oldest first.
@@ -158,9 +163,8 @@ type refundLine struct {
 // refundsPage is what the provider would not give back ("refunds").
 type refundsPage struct {
 	head
+	pager
 	Refunds []failedRefund
-	Next    string
-	After   bool
 	Fault   string
 }
 
@@ -220,7 +224,7 @@ func (s storeView) State() string {
 	switch {
 	case s.Paused:
 		return "paused"
-	case s.OpenNow && s.Accepting:
+	case s.Accepting:
 		return "open"
 	default:
 		return "closed"
@@ -265,7 +269,7 @@ func (s storeView) Opens() string {
 	if s.OpensAt.IsZero() {
 		return ""
 	}
-	return moment(s.OpensAt, time.Now(), s.Timezone)
+	return moment(s.OpensAt, time.Now(), s.Zone)
 }
 
 // OpensWhen is Opens in the midst of a sentence.
@@ -273,7 +277,7 @@ func (s storeView) OpensWhen() string {
 	if s.OpensAt.IsZero() {
 		return ""
 	}
-	return when(s.OpensAt, time.Now(), s.Timezone)
+	return when(s.OpensAt, time.Now(), s.Zone)
 }
 
 // Symbol is how the script, too, writes the store's currency.

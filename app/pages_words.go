@@ -47,14 +47,14 @@ func money(minor int64, code string) string {
 }
 
 // clock is a time of day at a store: 3:15 pm.
-func clock(at time.Time, zone string) string {
-	return at.In(location(zone)).Format("3:04 pm")
+func clock(at time.Time, zone *time.Location) string {
+	return at.In(zone).Format("3:04 pm")
 }
 
 // day is how the day of a moment is said before its time: nothing for today, tomorrow, Mon; and Mar 1, where a weekday
 // would mean one that is nearer. static/times.js says the same.
-func day(at, now time.Time, zone string) string {
-	at, now = at.In(location(zone)), now.In(location(zone))
+func day(at, now time.Time, zone *time.Location) string {
+	at, now = at.In(zone), now.In(zone)
 	switch ahead := date(at).Sub(date(now)) / (24 * time.Hour); {
 	case ahead == 0:
 		return ""
@@ -74,27 +74,19 @@ func date(at time.Time) time.Time {
 }
 
 // moment is a clock time with as much of the date as is needed: 3:15 pm, tomorrow 7:00 am, Mon 7:00 am.
-func moment(at, now time.Time, zone string) string {
+func moment(at, now time.Time, zone *time.Location) string {
 	return day(at, now, zone) + clock(at, zone)
 }
 
 // when is a moment in the midst of a sentence: at 3:15 pm, tomorrow at 7:00 am.
-func when(at, now time.Time, zone string) string {
+func when(at, now time.Time, zone *time.Location) string {
 	return day(at, now, zone) + "at " + clock(at, zone)
 }
 
 // back says when something sold out can be had again; empty when nobody knows.
-func back(at, now time.Time, zone string) string {
+func back(at, now time.Time, zone *time.Location) string {
 	if at.IsZero() {
 		return ""
 	}
 	return "back " + cmp.Or(day(at, now, zone), "at ") + clock(at, zone)
-}
-
-func location(zone string) *time.Location {
-	loc, err := time.LoadLocation(zone)
-	if err != nil {
-		return time.UTC
-	}
-	return loc
 }

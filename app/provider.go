@@ -144,9 +144,8 @@ func (a *API) differenceView(d db.Difference) differenceView {
 	if !ok {
 		return view
 	}
-	view.Order = ref.ID.String()
 	if store, known := a.catalog.StoreByID(ref.StoreID); known {
-		view.Store, view.Story = store.Name, "/staff/"+store.Slug+"/orders/"+view.Order
+		view.Store, view.Story = store.Name, "/staff/"+store.Slug+"/orders/"+ref.ID.String()
 		view.Ours, view.Provider = money(d.Ours, store.Currency), money(d.Provider, store.Currency)
 	}
 	return view

@@ -53,7 +53,7 @@ func openElsewhere(t *testing.T, faults sandbox.Faults, settings ...string) *sho
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	options := sandbox.Options{WebhookURL: way.URL + webhookPath, WebhookSecret: webhookSecret, Faults: faults, Stall: 4 * time.Second}
-	go func() { ended <- sandbox.ServeOn(ctx, t.TempDir(), listener, options) }()
+	go func() { ended <- sandbox.Serve(ctx, t.TempDir(), listener, options) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-ended; err != nil {

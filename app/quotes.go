@@ -19,7 +19,7 @@ func readQuote(f *fields) db.QuoteRequest {
 	for _, line := range f.list("lines", 1, db.MaxLines) {
 		l := db.LineRequest{
 			Item: line.text("item", 1, 63), Size: line.optionalText("size", 1, 63),
-			Quantity: line.int("quantity", 1, 99), Note: line.optionalText("note", 0, 200),
+			Quantity: line.int("quantity", 1, db.MaxQuantity), Note: line.optionalText("note", 0, 200),
 		}
 		for _, option := range line.optionalList("options", 0, maxOptions) {
 			l.Options = append(l.Options, db.OptionRequest{ID: option.text("id", 1, 63), Units: option.int("units", 0, 99)})

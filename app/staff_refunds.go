@@ -147,7 +147,10 @@ func (a *API) showRefunds(c echo.Context, status int, fault string) error {
 	if err != nil {
 		return err
 	}
-	page := refundsPage{head: head{Title: "Failed refunds"}, After: after != uuid.Nil, Fault: fault}
+	page := refundsPage{
+		head: head{Title: "Failed refunds"}, Fault: fault,
+		pager: pager{Path: "/staff/refunds", More: "More refunds", After: after != uuid.Nil},
+	}
 	if len(failed) > refundsOnPage {
 		failed = failed[:refundsOnPage]
 		last := failed[refundsOnPage-1]

@@ -19,8 +19,8 @@ import (
 const (
 	// openWait bounds the first connection, a database that is just starting up included.
 	openWait = 10 * time.Second
-	// poolSize suits two cores shared with the database: group commit keeps the write path to at most
-	// three connections, the rest is for reads and the hub. More would only queue inside PostgreSQL,
+	// poolSize suits two cores shared with the database: group commit needs four connections, one for each
+	// kind; the rest is for what goes alone, other reads and the hub. More would only queue inside PostgreSQL,
 	// where waiting holds locks. A pool_max_conns in the address wins.
 	poolSize = 16
 	// relaxedLeast is what River needs: one connection listens for as long as it runs.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // Seen is what the provider's books say of a time.
@@ -34,11 +35,6 @@ type Suspect struct {
 	Intent string
 	OrderRef
 	Attempt int
-}
-
-// beginner is a pool, or one connection of it.
-type beginner interface {
-	Begin(context.Context) (pgx.Tx, error)
 }
 
 // chargedStates are those of a payment that took the money.
@@ -109,7 +105,7 @@ const suspectsQuery = `
 
 // Suspects compares what the provider says of a time with our books, both ways, and gives at most limit charges
 // that have to be looked at. Ours are those of the time given; the provider's may be of a little more.
-func Suspects(ctx context.Context, pool beginner, seen *Seen, from, until time.Time, limit int) (suspects []Suspect, err error) {
+func Suspects(ctx context.Context, pool *pgxpool.Pool, seen *Seen, from, until time.Time, limit int) (suspects []Suspect, err error) {
 	err = pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
 		if err := sendSeen(ctx, tx, seen); err != nil {
 			return err
@@ -194,7 +190,7 @@ type Difference struct {
 
 // KeepDifferences takes note of what was found about the charges that were looked at, resolves what was not found
 // again, and gives those that are new.
-func KeepDifferences(ctx context.Context, pool beginner, looked []string, found []Difference) (fresh []Difference, err error) {
+func KeepDifferences(ctx context.Context, pool *pgxpool.Pool, looked []string, found []Difference) (fresh []Difference, err error) {
 	var kinds, refs, orders, words []string
 	var ours, providers []int64
 	for _, d := range found {

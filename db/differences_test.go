@@ -44,12 +44,12 @@ func TestSuspectsOfARush(t *testing.T) {
 	for _, c := range charges {
 		seen.Refunds = append(seen.Refunds, db.SeenRefund{Refund: "re_" + c.Intent, Intent: c.Intent, OrderRef: c.OrderRef, Amount: c.Received})
 	}
-	suspects, err := db.Suspects(t.Context(), conn, seen, time.Now().Add(-time.Hour), time.Now().Add(time.Minute), 10)
+	suspects, err := db.Suspects(t.Context(), pool, seen, time.Now().Add(-time.Hour), time.Now().Add(time.Minute), 10)
 	if err != nil || len(suspects) != 0 {
 		t.Errorf("suspects %v, %v", suspects, err)
 	}
 	seen.Charges, seen.Refunds = seen.Charges[1:], seen.Refunds[:len(seen.Refunds)-1]
-	suspects, err = db.Suspects(t.Context(), conn, seen, time.Now().Add(-time.Hour), time.Now().Add(time.Minute), 10)
+	suspects, err = db.Suspects(t.Context(), pool, seen, time.Now().Add(-time.Hour), time.Now().Add(time.Minute), 10)
 	if err != nil || len(suspects) != 2 {
 		t.Errorf("with a charge and a refund missing: suspects %v, %v", suspects, err)
 	}

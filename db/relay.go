@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"log/slog"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -143,7 +144,7 @@ func (h *Hub) listen(ctx context.Context, t *trouble) error {
 		}
 		changes := make([]changeRef, len(refs))
 		for i, ref := range refs {
-			changes[i] = changeRef{ref, int(^uint(0) >> 1)}
+			changes[i] = changeRef{ref, math.MaxInt}
 		}
 		if err := h.fetch(ctx, changes); err != nil {
 			return err

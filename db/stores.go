@@ -172,21 +172,6 @@ func (p StorePatch) applied(s *Store) *Store {
 }
 
 func patchStore(ctx context.Context, q Querier, storeID int32, version int, p StorePatch) error {
-	var hours, slotMinutes any
-	if p.Hours != nil {
-		hours = *p.Hours
-	}
-	if p.SlotMinutes != nil {
-		slotMinutes = *p.SlotMinutes
-	}
-	var pausedUntil *time.Time
-	if p.PausedUntil != nil {
-		pausedUntil = *p.PausedUntil
-	}
-	var slotLimit *int
-	if p.SlotLimit != nil {
-		slotLimit = *p.SlotLimit
-	}
 	tag, err := q.Exec(ctx, `
     update store_settings
     set hours = coalesce($3::jsonb, hours),
@@ -197,7 +182,7 @@ func patchStore(ctx context.Context, q Querier, storeID int32, version int, p St
         version = version + 1,
         updated_at = clock_timestamp()
     where store_id = $1 and version = $2`,
-		storeID, version, hours, p.PausedUntil != nil, pausedUntil, slotMinutes, p.SlotLimit != nil, slotLimit)
+		storeID, version, p.Hours, p.PausedUntil != nil, p.PausedUntil, p.SlotMinutes, p.SlotLimit != nil, p.SlotLimit)
 	if err == nil && tag.RowsAffected() == 0 {
 		return ErrPrecondition
 	}

@@ -3,7 +3,6 @@ package jobs
 import (
 	"context"
 	"errors"
-	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -52,8 +51,6 @@ type announceWorker struct {
 	client *Client
 }
 
-func (w *announceWorker) NextRetry(job *river.Job[announceArgs]) time.Time { return soon(job.Attempt) }
-
 func (w *announceWorker) Work(ctx context.Context, job *river.Job[announceArgs]) error {
 	return pgx.BeginFunc(ctx, w.client.pool, func(tx pgx.Tx) error {
 		page, err := db.Subscribers(ctx, tx, job.Args.After, 0, lettersPerJob)
@@ -81,8 +78,6 @@ type pageWorker struct {
 	river.WorkerDefaults[pageArgs]
 	client *Client
 }
-
-func (w *pageWorker) NextRetry(job *river.Job[pageArgs]) time.Time { return soon(job.Attempt) }
 
 func (w *pageWorker) Work(ctx context.Context, job *river.Job[pageArgs]) error {
 	text, err := db.CampaignText(ctx, w.client.pool, job.Args.Campaign)

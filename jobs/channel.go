@@ -14,24 +14,13 @@ type Message struct {
 	Text string
 }
 
-// Channel carries messages to people. An error of Send means that the message was certainly not sent;
-// where that is not certain, Send returns nil.
-type Channel interface {
-	Send(ctx context.Context, m Message) error
-}
-
-// logChannels write every message to the log in the place of mail, text messages and pushes.
-func logChannels(log *slog.Logger) map[string]Channel {
-	channel := logChannel{log}
-	return map[string]Channel{"email": channel, "sms": channel, "push": channel}
-}
-
-type logChannel struct{ log *slog.Logger }
-
-func (c logChannel) Send(ctx context.Context, m Message) error {
-	c.log.InfoContext(ctx, "message", "channel", m.Channel, "kind", m.Kind, "to", masked(m.Address), "store_id", m.StoreID,
-		"subject", m.Subject, "text", m.Text)
-	return nil
+// logged writes a message to the log in the place of mail, text messages and pushes.
+func logged(log *slog.Logger) func(context.Context, Message) error {
+	return func(ctx context.Context, m Message) error {
+		log.InfoContext(ctx, "message", "channel", m.Channel, "kind", m.Kind, "to", masked(m.Address), "store_id", m.StoreID,
+			"subject", m.Subject, "text", m.Text)
+		return nil
+	}
 }
 
 // masked keeps addresses out of the log but for a hint of whose it is.

@@ -40,8 +40,6 @@ type chargeWorker struct {
 	client *Client
 }
 
-func (w *chargeWorker) NextRetry(job *river.Job[chargeArgs]) time.Time { return soon(job.Attempt) }
-
 // Work makes all intents, stores their ids in one statement, and confirms them. Whatever does not go straight
 // through leaves with a job of its own.
 func (w *chargeWorker) Work(ctx context.Context, job *river.Job[chargeArgs]) error {
@@ -248,9 +246,4 @@ func (c *Client) logAnswer(ctx context.Context, charge *db.Charge, heard said) {
 	c.config.Log.LogAttrs(ctx, level, "the provider did not do as it was asked; what it knows of the charge decides what follows",
 		slog.Int("store_id", int(charge.StoreID)), slog.String("order", charge.ID.String()), slog.Int("attempt", charge.Attempt),
 		slog.String("intent", charge.Intent), slog.String("meaning", string(heard.Word)), slog.Any("error", heard.Err))
-}
-
-// soon is when a failed payment job is tried again: after a second at first, later every ten.
-func soon(attempt int) time.Time {
-	return time.Now().Add(min(time.Duration(attempt)*time.Second, 10*time.Second))
 }

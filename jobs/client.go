@@ -65,7 +65,10 @@ type Client struct {
 	pool     *pgxpool.Pool
 	river    *river.Client[pgx.Tx]
 	provider *Provider
-	channels map[string]Channel
+
+	// post carries messages to people. An error means that the message was certainly not sent; where that is not certain
+	// there is none.
+	post func(context.Context, Message) error
 
 	orders *db.Orders // set before Start
 
@@ -88,7 +91,7 @@ func Migrate(ctx context.Context, pool *pgxpool.Pool) error {
 // New makes a client that can insert jobs; Start works them. On queue River fetches and finishes them: a job is
 // inserted in the transaction of what caused it, and one that was done may be done again, so a relaxed pool will do.
 func New(pool, queue *pgxpool.Pool, config Config) (*Client, error) {
-	c := &Client{config: config, pool: pool, provider: config.Provider, channels: logChannels(config.Log)}
+	c := &Client{config: config, pool: pool, provider: config.Provider, post: logged(config.Log)}
 	c.stopping, c.stop = context.WithCancel(context.Background())
 	workers := river.NewWorkers()
 	river.AddWorker(workers, &chargeWorker{client: c})
@@ -110,6 +113,7 @@ func New(pool, queue *pgxpool.Pool, config Config) (*Client, error) {
 		Workers:                     workers,
 		PeriodicJobs:                periodic(),
 		ErrorHandler:                &failures{log: config.Log},
+		RetryPolicy:                 &soon{},
 		FetchCooldown:               notifyCooldown,
 		FetchPollInterval:           fetchPoll,
 		JobTimeout:                  jobTimeout,
@@ -178,6 +182,17 @@ func jobEach(orders []db.OrderRef, args func(db.OrderRef) river.JobArgs) []river
 
 func settles(orders []db.OrderRef) []river.InsertManyParams {
 	return jobEach(orders, func(o db.OrderRef) river.JobArgs { return settleArgs{o} })
+}
+
+// soon tries a failed job again after a second at first, later every ten; a timer's is left to River, for the next one is due
+// in a moment.
+type soon struct{ river.DefaultClientRetryPolicy }
+
+func (s *soon) NextRetry(job *rivertype.JobRow) time.Time {
+	if job.Queue == queueTimers {
+		return s.DefaultClientRetryPolicy.NextRetry(job)
+	}
+	return time.Now().Add(min(time.Duration(job.Attempt)*time.Second, 10*time.Second))
 }
 
 // failures writes one line for every job that failed.

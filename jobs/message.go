@@ -107,8 +107,6 @@ type messageWorker struct {
 	client *Client
 }
 
-func (w *messageWorker) NextRetry(job *river.Job[messageArgs]) time.Time { return soon(job.Attempt) }
-
 func (w *messageWorker) Work(ctx context.Context, job *river.Job[messageArgs]) error {
 	kind, object, err := db.MessageAbout(ctx, w.client.pool, job.Args.Message)
 	if errors.Is(err, pgx.ErrNoRows) {

@@ -35,8 +35,6 @@ type notifyWorker struct {
 	client *Client
 }
 
-func (w *notifyWorker) NextRetry(job *river.Job[notifyArgs]) time.Time { return soon(job.Attempt) }
-
 func (w *notifyWorker) Work(ctx context.Context, job *river.Job[notifyArgs]) error {
 	return unlessBusy(sendEach(job.Args.Notices, func(notice db.Notice) error { return w.client.notifyOrder(ctx, notice) }))
 }
@@ -98,7 +96,7 @@ func (c *Client) send(ctx context.Context, m Message) error {
 	if why, err := db.ClaimNotification(ctx, c.pool, m.Notification); err != nil || why != "" {
 		return err
 	}
-	err := c.channels[m.Channel].Send(ctx, m)
+	err := c.post(ctx, m)
 	keeping, cancel := context.WithTimeout(context.WithoutCancel(ctx), keepWithin)
 	defer cancel()
 	return errors.Join(err, db.FinishNotification(keeping, c.pool, m.Notification, err))

@@ -31,8 +31,6 @@ type refundWorker struct {
 	client *Client
 }
 
-func (w *refundWorker) NextRetry(job *river.Job[refundArgs]) time.Time { return soon(job.Attempt) }
-
 func (w *refundWorker) Work(ctx context.Context, job *river.Job[refundArgs]) error {
 	undecided, err := w.client.refund(ctx, job.Args.OrderRef)
 	if err == nil && undecided != nil && job.Attempt >= job.MaxAttempts {

@@ -38,8 +38,6 @@ type resetWorker struct {
 	client *Client
 }
 
-func (w *resetWorker) NextRetry(job *river.Job[resetArgs]) time.Time { return soon(job.Attempt) }
-
 func (w *resetWorker) Work(ctx context.Context, job *river.Job[resetArgs]) error {
 	reset, err := db.FindReset(ctx, w.client.pool, job.Args.Reset)
 	if errors.Is(err, db.ErrNotFound) {

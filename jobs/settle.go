@@ -37,8 +37,6 @@ type settleWorker struct {
 	client *Client
 }
 
-func (w *settleWorker) NextRetry(job *river.Job[settleArgs]) time.Time { return soon(job.Attempt) }
-
 func (w *settleWorker) Work(ctx context.Context, job *river.Job[settleArgs]) error {
 	charge, err := w.client.charge(ctx, job.Args.OrderRef)
 	if err != nil || charge == nil {

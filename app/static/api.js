@@ -18,7 +18,7 @@ export class Problem extends Error {
 }
 
 /** Unreachable means that nobody knows what happened: the answer did not come or could not be read. */
-export class Unreachable extends Error {}
+class Unreachable extends Error {}
 
 /** call sends one request. A string body goes out byte for byte; wait is in milliseconds. */
 export async function call(method, path, { body, token, headers = {}, signal, wait = 15_000 } = {}) {

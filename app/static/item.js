@@ -1,5 +1,6 @@
 // The sheet on which an item is made one's own.
 import { faultWords } from './api.js';
+import { MOST_OF_A_LINE } from './basket.js';
 import * as choices from './choices.js';
 import { all, closable, flag, fill, h, one, stepper } from './dom.js';
 import { money } from './money.js';
@@ -73,7 +74,7 @@ function sizesOf(state, changed) {
 function quantityOf(state, changed, place) {
   const steps = stepper('Quantity', (by) => { state.quantity += by; changed(); });
   place.append(steps.element);
-  return { element: '', refresh: () => steps.set(state.quantity, state.quantity > 1, state.quantity < 99) };
+  return { element: '', refresh: () => steps.set(state.quantity, state.quantity > 1, state.quantity < MOST_OF_A_LINE) };
 }
 
 function groupOf(state, group, changed) {

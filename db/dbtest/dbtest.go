@@ -1,7 +1,7 @@
 // Package dbtest gives tests a real PostgreSQL. One throwaway cluster serves a
 // test binary; it starts when a test first asks for it and ends with the binary.
 //
-//	func TestMain(m *testing.M) { dbtest.Main(m, db.Migrate) }
+//	func TestMain(m *testing.M) { dbtest.Main(m, migrate) } // makes the schema, by db.Migrate
 //
 //	func TestPlace(t *testing.T) {
 //		t.Parallel()

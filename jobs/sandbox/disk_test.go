@@ -93,7 +93,7 @@ func fillServed(dir string) {
 	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	check(err)
 	ended := make(chan error, 1)
-	go func() { ended <- sandbox.ServeOn(context.Background(), dir, listener, sandbox.Options{}) }()
+	go func() { ended <- sandbox.Serve(context.Background(), dir, listener, sandbox.Options{}) }()
 	fillDisk(newShop(new(testing.T), "http://"+listener.Addr().String(), nil), false)
 	select {
 	case err := <-ended:

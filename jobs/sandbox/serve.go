@@ -22,18 +22,8 @@ const (
 )
 
 // Serve runs the sandbox in a directory as a server of its own until ctx ends, or its books could not be written and can be
-// again; processes that share the directory reach it as well.
-func Serve(ctx context.Context, dir, listen string, options Options) error {
-	var config net.ListenConfig
-	listener, err := config.Listen(ctx, "tcp", listen)
-	if err != nil {
-		return fmt.Errorf("listen for the sandbox: %w", err)
-	}
-	return ServeOn(ctx, dir, listener, options)
-}
-
-// ServeOn is Serve with a listener, which it closes.
-func ServeOn(ctx context.Context, dir string, listener net.Listener, options Options) error {
+// again; processes that share the directory reach it as well. It closes the listener.
+func Serve(ctx context.Context, dir string, listener net.Listener, options Options) error {
 	defer listener.Close()
 	dir, err := filepath.Abs(dir)
 	if err != nil {

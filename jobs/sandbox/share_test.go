@@ -173,15 +173,12 @@ func TestServe(t *testing.T) {
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- sandbox.ServeOn(ctx, dir, listener, sandbox.Options{}) }()
+	go func() { done <- sandbox.Serve(ctx, dir, listener, sandbox.Options{}) }()
 	s := newShop(t, "http://"+listener.Addr().String(), nil)
 	in := s.charge(575, "tok_visa", "a")
 	equal(t, "seen by who shares", sharing(t, dir).get(in.ID).AmountReceived, 575)
 	stop()
 	if err := <-done; err != nil {
 		t.Fatal(err)
-	}
-	if err := sandbox.Serve(t.Context(), t.TempDir(), "127.0.0.1:nowhere", sandbox.Options{}); err == nil {
-		t.Fatal("an address that is none was listened on")
 	}
 }
