@@ -91,7 +91,7 @@ func openBrowser(t *testing.T) *browser {
 		chromedp.ExecPath(chromium(t)), chromedp.NoSandbox, chromedp.DisableGPU,
 		chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-quic", true))...)
 	ctx, end := chromedp.NewContext(allocator)
-	t.Cleanup(func() { end(); stop() })
+	t.Cleanup(func() { ends(t, "Chromium", func() { end(); stop() }) })
 	// The start itself gets no deadline, for that would be one for all that comes.
 	late := time.AfterFunc(patience, end)
 	if err := chromedp.Do(ctx); !late.Stop() || err != nil {
@@ -100,15 +100,32 @@ func openBrowser(t *testing.T) *browser {
 	return &browser{ctx: ctx}
 }
 
+// ends makes an end of something that may not come to it.
+func ends(t *testing.T, what string, end func()) {
+	t.Helper()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		end()
+	}()
+	select {
+	case <-ended:
+	case <-time.After(patience):
+		t.Fatalf("%s has not ended within %v", what, patience)
+	}
+}
+
 // chromium finds a browser where .ci/setup does.
 func chromium(t *testing.T) string {
 	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
 	for _, name := range []string{
 		"headless_shell", "headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable",
 		"/snap/bin/chromium", "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome", "/Applications/Chromium.app/Contents/MacOS/Chromium",
 	} {
 		// Ubuntu's chromium-browser may be a script that only says how to get one.
-		if path, err := exec.LookPath(name); err == nil && exec.CommandContext(t.Context(), path, "--version").Run() == nil {
+		if path, err := exec.LookPath(name); err == nil && exec.CommandContext(ctx, path, "--version").Run() == nil {
 			return path
 		}
 	}
@@ -149,8 +166,7 @@ func (b *browser) tab(t *testing.T, s *shop, width int64, refusals ...string) *t
 		}
 	}()
 	t.Cleanup(func() {
-		end()
-		<-heard
+		ends(t, "a window", func() { end(); <-heard })
 		p.checkConsole()
 	})
 	p.width(width)

@@ -95,17 +95,21 @@ func (p *pairCommand) Run(ctx context.Context) error {
 		if p.Revoke != uuid.Nil {
 			return p.revoke(ctx, pool, storeID)
 		}
-		var token string
-		err = audited(ctx, pool, storeID, "device.paired", nil, func(tx pgx.Tx) error {
-			token, err = db.PairDevice(ctx, tx, storeID)
-			return err
-		})
+		token, err := pairDevice(ctx, pool, storeID)
 		if err != nil {
 			return err
 		}
 		_, err = fmt.Println(token)
 		return err
 	})
+}
+
+func pairDevice(ctx context.Context, pool *pgxpool.Pool, storeID int32) (token string, err error) {
+	err = audited(ctx, pool, storeID, "device.paired", nil, func(tx pgx.Tx) error {
+		token, err = db.PairDevice(ctx, tx, storeID)
+		return err
+	})
+	return token, err
 }
 
 func (p *pairCommand) revoke(ctx context.Context, pool *pgxpool.Pool, storeID int32) error {

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/getkin/kin-openapi/openapi3filter"
@@ -80,6 +81,7 @@ func contractClient(t testing.TB, validRequests bool) *http.Client {
 	t.Helper()
 	base := http.DefaultTransport.(*http.Transport).Clone()
 	base.MaxIdleConnsPerHost = 64
+	base.ResponseHeaderTimeout = time.Minute // who is never answered is to fail, not to wait for the end of all tests
 	t.Cleanup(base.CloseIdleConnections)
 	return &http.Client{Transport: contractTransport{t, base, validRequests}}
 }

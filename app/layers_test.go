@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -8,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // listedPackage is a package of ours as `go list` tells of it.
@@ -19,7 +21,9 @@ type listedPackage struct {
 
 func listPackages(t *testing.T) []listedPackage {
 	t.Helper()
-	list := exec.CommandContext(t.Context(), "go", "list", "-pgo=off", "-json=ImportPath,Deps,Imports,TestImports,XTestImports", "frenchpress/...")
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	list := exec.CommandContext(ctx, "go", "list", "-pgo=off", "-json=ImportPath,Deps,Imports,TestImports,XTestImports", "frenchpress/...")
 	list.Stderr = t.Output()
 	out, err := list.Output()
 	if err != nil {

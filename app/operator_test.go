@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"frenchpress/db/dbtest"
 )
@@ -24,12 +25,13 @@ func TestOperatorsPort(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	client := &http.Client{Timeout: time.Minute}
 	get := func(url string) (int, string) {
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		resp, err := http.DefaultClient.Do(req)
+		resp, err := client.Do(req)
 		if err != nil {
 			return 0, err.Error()
 		}
@@ -46,9 +48,7 @@ func TestOperatorsPort(t *testing.T) {
 	if status, _ := get(server.URL + "/debug/pprof/"); status != http.StatusNotFound {
 		t.Errorf("the shop's own port answers %d for profiles", status)
 	}
-	if err := server.Close(t.Context()); err != nil {
-		t.Error(err)
-	}
+	(&shop{Server: server}).closeSoon(t)
 	if status, body := get("http://" + operator + "/debug/pprof/"); status != 0 {
 		t.Errorf("after the end: %d %s", status, body)
 	}

@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/http"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -40,7 +42,17 @@ func (s *Server) openProvider(ctx context.Context, config Config, log *slog.Logg
 	if err != nil {
 		return nil, fmt.Errorf("asking which database this is: %w", err)
 	}
-	transport, books, err := sandbox.Share(filepath.Join(config.DataDir, "sandbox", name), log)
+	dir := filepath.Join(config.DataDir, "sandbox", name)
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		charged, err := db.AnyCharge(ctx, pool)
+		if err != nil {
+			return nil, fmt.Errorf("asking for charges: %w", err)
+		}
+		if charged {
+			log.WarnContext(ctx, "the books of the built-in sandbox are new, and this database has charges that are in none: they can be neither refunded nor reconciled", "dir", dir)
+		}
+	}
+	transport, books, err := sandbox.Share(dir, log)
 	if err != nil {
 		return nil, fmt.Errorf("opening the sandbox: %w", err)
 	}

@@ -298,3 +298,21 @@ func TestDifferences(t *testing.T) {
 		t.Errorf("the page says %s", page)
 	}
 }
+
+// TestSandboxWithoutItsBooks opens a shop on a database that was charged by a sandbox which is not there, as after a dump
+// was restored elsewhere.
+func TestSandboxWithoutItsBooks(t *testing.T) {
+	t.Parallel()
+	const words = "books of the built-in sandbox are new"
+	first, log := openLoggedShop(t, dbtest.URL(t))
+	first.placed(t, latte(nil))
+	first.closeSoon(t)
+	if strings.Contains(log.String(), words) {
+		t.Errorf("a new shop says %s", log)
+	}
+	second, log := openLoggedShop(t, first.databaseURL)
+	second.closeSoon(t)
+	if !strings.Contains(log.String(), words) {
+		t.Errorf("it does not say that the sandbox knows nothing: %s", log)
+	}
+}

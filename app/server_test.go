@@ -200,10 +200,10 @@ func (l *logged) String() string {
 	return l.all.String()
 }
 
-// openLoggedShop is a shop whose whole log can be read. Close it before reading.
-func openLoggedShop(t *testing.T) (*shop, *logged) {
+// openLoggedShop is a shop, with a sandbox of its own, whose whole log can be read. Close it before reading.
+func openLoggedShop(t *testing.T, url string) (*shop, *logged) {
 	t.Helper()
-	url, log := dbtest.URL(t), new(logged)
+	log := new(logged)
 	config, err := readConfig([]string{"DATABASE_URL=" + url, "DATA_DIR=" + t.TempDir(), "HOST=127.0.0.1"})
 	if err != nil {
 		t.Fatal(err)
@@ -213,17 +213,14 @@ func openLoggedShop(t *testing.T) (*shop, *logged) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := server.Close(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
-	return &shop{Server: server, databaseURL: url, client: contractClient(t, false)}, log
+	s := &shop{Server: server, databaseURL: url, client: contractClient(t, false)}
+	t.Cleanup(func() { s.closeSoon(t) })
+	return s, log
 }
 
 func TestLogHasNoTokens(t *testing.T) {
 	t.Parallel()
-	s, log := openLoggedShop(t)
+	s, log := openLoggedShop(t, dbtest.URL(t))
 	o, device, staff := s.place(t, atCounter()).order(t), s.device(t, testStore), s.staff(t, "mia", "admin")
 	live := "/v1/stores/" + testStore + "/board/live?token="
 	s.ask(t, visitor{}, "GET", live+device)
@@ -235,9 +232,7 @@ func TestLogHasNoTokens(t *testing.T) {
 		s.call(t, "GET", "/v1/stores/"+testStore+"/board", token[:len(token)-2], nil)
 	}
 	s.client.CloseIdleConnections()
-	if err := s.Close(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	s.closeSoon(t)
 	said := log.String()
 	for name, token := range map[string]string{"order": o.Token, "device": device, "staff": staff} {
 		if strings.Contains(said, token[4:20]) {
@@ -253,7 +248,7 @@ func TestLogHasNoTokens(t *testing.T) {
 
 func TestFaultsOfOursAreLoggedOnce(t *testing.T) {
 	t.Parallel()
-	s, log := openLoggedShop(t)
+	s, log := openLoggedShop(t, dbtest.URL(t))
 	e := s.api.newEcho()
 	e.GET("/v1/boom", s.api.admit(Route{Handler: func(echo.Context) error { panic("the milk is out") }}))
 	e.GET("/v1/fail", s.api.admit(Route{Handler: func(echo.Context) error { return errors.New("the beans are out") }}))

@@ -52,6 +52,16 @@ func openShop(t testing.TB, settings ...string) *shop {
 	return openShopOn(t, dbtest.URL(t), settings...)
 }
 
+// closeSoon ends the server, or fails.
+func (s *shop) closeSoon(t testing.TB) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	if err := s.Close(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
 // openShopOn boots a shop, or another process of one, on a database.
 func openShopOn(t testing.TB, databaseURL string, settings ...string) *shop {
 	t.Helper()
@@ -71,11 +81,7 @@ func openShopOn(t testing.TB, databaseURL string, settings ...string) *shop {
 	s := &shop{Server: server, databaseURL: databaseURL, client: contractClient(t, false)}
 	t.Cleanup(func() {
 		s.client.CloseIdleConnections()
-		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-		defer cancel()
-		if err := server.Close(ctx); err != nil {
-			t.Error(err)
-		}
+		s.closeSoon(t)
 	})
 	return s
 }

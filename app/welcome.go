@@ -25,7 +25,7 @@ func (s *Server) welcome(ctx context.Context, out io.Writer) error {
 	if len(stores) > 0 {
 		link := s.URL + "/" + stores[0].Slug + "/board"
 		if s.cluster != nil {
-			token, err := db.PairDevice(ctx, s.api.pool, stores[0].ID)
+			token, err := pairDevice(ctx, s.api.pool, stores[0].ID)
 			if err != nil {
 				return fmt.Errorf("pairing a board: %w", err)
 			}
@@ -49,12 +49,13 @@ func (s *Server) welcome(ctx context.Context, out io.Writer) error {
 
 // firstStaff makes an admin where there is no staff yet, and returns the password.
 func (s *Server) firstStaff(ctx context.Context) (password string, err error) {
-	any, err := db.AnyStaff(ctx, s.api.pool)
-	if err != nil || any {
+	known, err := db.AnyStaff(ctx, s.api.pool)
+	if err != nil || known {
 		return "", err
 	}
 	password = rand.Text()[:16]
-	return password, pgx.BeginFunc(ctx, s.api.pool, func(tx pgx.Tx) error {
+	detail := map[string]any{"name": firstAdmin, "role": db.Admin}
+	return password, audited(ctx, s.api.pool, db.Chain, "staff.added", detail, func(tx pgx.Tx) error {
 		if _, _, err := db.AddStaff(ctx, tx, firstAdmin, db.Admin); err != nil {
 			return err
 		}

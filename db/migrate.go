@@ -38,15 +38,24 @@ func Migrate(ctx context.Context, pool *pgxpool.Pool, then func(context.Context,
 	if err := migrateOwn(ctx, config); err != nil {
 		return err
 	}
-	_, err = lock.Exec(ctx, `select ensure_partitions(now(), 3)`)
+	if err := AddPartitions(ctx, lock, slog.Default()); err != nil {
+		return err
+	}
+	return then(ctx, pool)
+}
+
+// AddPartitions makes room for the orders of this month and the next two. Where somebody wrote all the time, or held what
+// he wrote, it says so and leaves it to the next time.
+func AddPartitions(ctx context.Context, q Querier, log *slog.Logger) error {
+	_, err := q.Exec(ctx, `select ensure_partitions(now(), 3)`)
 	var refused *pgconn.PgError
 	switch {
-	case errors.As(err, &refused) && refused.Code == "55P03": // somebody wrote all the time, or held what he wrote
-		slog.Warn("partitions for orders of this month or the next two are not made yet, housekeeping will try again", "error", err)
+	case errors.As(err, &refused) && refused.Code == "55P03":
+		log.WarnContext(ctx, "partitions for orders of this month or the next two are not made yet, housekeeping will try again", "error", err)
 	case err != nil:
 		return fmt.Errorf("adding partitions: %w", err)
 	}
-	return then(ctx, pool)
+	return nil
 }
 
 // patient is the pool's way to connect without its limits on time: another process may migrate for long,

@@ -26,6 +26,12 @@ type Charge struct {
 	Tries     int    // counts the idempotency keys, from 1
 }
 
+// AnyCharge tells whether the provider has ever made an intent.
+func AnyCharge(ctx context.Context, q Querier) (exists bool, err error) {
+	err = q.QueryRow(ctx, `select exists (select from payments where provider_ref <> '')`).Scan(&exists)
+	return exists, err
+}
+
 // Key is what the charge's idempotency keys begin with, and what makes them those of this charge.
 func (c *Charge) Key() string { return fmt.Sprintf("charge-%d-%s-%d", c.StoreID, c.ID, c.Attempt) }
 

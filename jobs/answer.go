@@ -169,7 +169,7 @@ func (p *Provider) heard(ctx context.Context, tried string, a *answer, err error
 	var fault *stripe.Error
 	if !errors.As(err, &fault) {
 		if !errors.Is(err, context.Canceled) {
-			p.silence.note(ctx, p.log, tried, err)
+			p.silence.tell(ctx, p.log, slog.LevelWarn, "the provider did not answer; it is asked what it knows of each charge until it does", tried, err)
 		}
 		return said{Word: silent, Words: "no answer", Err: fmt.Errorf("%s: %w", tried, err)}
 	}
@@ -177,6 +177,9 @@ func (p *Provider) heard(ctx context.Context, tried string, a *answer, err error
 		fault.Msg = "" // it repeats the token, and who knows what a guest took for one
 	}
 	s := said{Word: meaning(fault), Words: wordsOf(fault), Err: p.wrapped(ctx, tried, err)}
+	if s.Word == failing || s.Word == busy {
+		p.trouble.tell(ctx, p.log, slog.LevelWarn, "the provider is failing or busy; it is asked again until it is not", tried, s.Err)
+	}
 	switch {
 	case s.Word == declined && fault.PaymentIntent != nil, s.Word == astray && fault.PaymentIntent != nil:
 		return said{Word: told, Intent: intentOf(fault.PaymentIntent), Words: s.Words}
@@ -188,18 +191,17 @@ func (p *Provider) heard(ctx context.Context, tried string, a *answer, err error
 	return s
 }
 
-// silence counts the calls that the provider did not answer. They are told of every silenceTold: a line for each would
-// hide everything else just when the provider is away.
-type silence struct{ calls, told atomic.Int64 }
+// tally counts the calls that fail alike. They are told of every tallyTold: a line for each would hide everything else
+// just when the provider is away.
+type tally struct{ calls, told atomic.Int64 }
 
-const silenceTold = 10 * time.Second
+const tallyTold = 10 * time.Second
 
-func (s *silence) note(ctx context.Context, log *slog.Logger, tried string, err error) {
-	s.calls.Add(1)
-	told, now := s.told.Load(), time.Now().UnixNano()
-	if now-told >= int64(silenceTold) && s.told.CompareAndSwap(told, now) {
-		log.LogAttrs(ctx, slog.LevelWarn, "the provider did not answer; it is asked what it knows of each charge until it does",
-			slog.Int64("calls", s.calls.Swap(0)), slog.String("last", tried), slog.Any("error", err))
+func (t *tally) tell(ctx context.Context, log *slog.Logger, level slog.Level, words, tried string, err error) {
+	t.calls.Add(1)
+	told, now := t.told.Load(), time.Now().UnixNano()
+	if now-told >= int64(tallyTold) && t.told.CompareAndSwap(told, now) {
+		log.LogAttrs(ctx, level, words, slog.Int64("calls", t.calls.Swap(0)), slog.String("last", tried), slog.Any("error", err))
 	}
 }
 
@@ -240,8 +242,8 @@ func (p *Provider) wrapped(ctx context.Context, tried string, err error) error {
 		return fmt.Errorf("asking the provider to %s: %w", tried, err)
 	}
 	if fault.HTTPStatusCode == http.StatusUnauthorized || fault.HTTPStatusCode == http.StatusForbidden {
-		p.log.LogAttrs(ctx, slog.LevelError, "the provider does not accept PAYMENT_KEY; no card can be charged until it does, and it is asked again and again",
-			slog.String("provider", p.at), slog.String("tried", tried), slog.String("said", wordsOf(fault)))
+		p.locked.tell(ctx, p.log, slog.LevelError, "the provider does not accept PAYMENT_KEY; no card can be charged until it does, and it is asked again and again",
+			tried, errors.New(wordsOf(fault)))
 	}
 	if w := meaning(fault); w == declined || w == defect || w == astray {
 		return fmt.Errorf("asking the provider to %s: status %d: %w", tried, fault.HTTPStatusCode, &refusal{wordsOf(fault)})

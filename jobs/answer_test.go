@@ -131,19 +131,38 @@ func TestRefundsInEveryState(t *testing.T) {
 	}
 }
 
-// TestSilenceIsToldOfOnce has the provider away: the first call without an answer is told of, the next ones are counted until
-// it is time again.
-func TestSilenceIsToldOfOnce(t *testing.T) {
+// TestWrongKeyIsToldOfOnce has the provider refuse our key again and again.
+func TestWrongKeyIsToldOfOnce(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) }))
+	defer server.Close()
+	var lines bytes.Buffer
+	log := slog.New(slog.NewTextHandler(&lines, nil))
+	p := NewProvider(server.URL, "sk_test_old", nil, log)
+	c := &Client{config: Config{Log: log}}
+	charge := &db.Charge{OrderRef: db.OrderRef{StoreID: 1, ID: uuid.Must(uuid.NewV7())}, Attempt: 1, Amount: 575, Currency: "USD", Tries: 1, Intent: "pi_1"}
+	for range 50 {
+		heard := p.Confirm(t.Context(), charge)
+		c.logAnswer(t.Context(), charge, heard)
+	}
+	said := lines.String()
+	if strings.Count(said, "\n") != 2 || strings.Count(said, "level=ERROR") != 1 || !strings.Contains(said, "PAYMENT_KEY") || !strings.Contains(said, "provider="+server.URL) {
+		t.Errorf("it said\n%s", said)
+	}
+}
+
+// TestTally has the provider away: the first call that fails is told of, the next ones are counted until it is time again.
+func TestTally(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var lines bytes.Buffer
 		log := slog.New(slog.NewTextHandler(&lines, nil))
-		var away silence
+		var away tally
 		for range 100 {
-			away.note(t.Context(), log, "read", errFault)
+			away.tell(t.Context(), log, slog.LevelWarn, "away", "read", errFault)
 		}
-		time.Sleep(silenceTold)
-		away.note(t.Context(), log, "read", errFault)
+		time.Sleep(tallyTold)
+		away.tell(t.Context(), log, slog.LevelWarn, "away", "read", errFault)
 		if said := lines.String(); strings.Count(said, "\n") != 2 || !strings.Contains(said, "calls=1 ") || !strings.Contains(said, "calls=100 ") {
 			t.Errorf("it said\n%s", said)
 		}

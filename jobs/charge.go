@@ -238,7 +238,7 @@ func (c *Client) logAnswer(ctx context.Context, charge *db.Charge, heard said) {
 	switch heard.Word {
 	case told, declined:
 		return
-	case silent, astray:
+	case silent, failing, busy, astray: // of all but the last the provider's tallies tell
 		level = slog.LevelDebug
 	case defect:
 		level = slog.LevelError

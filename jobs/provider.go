@@ -45,9 +45,9 @@ type Provider struct {
 	library   *stripe.BackendImplementation // makes requests and reads refusals
 	transport http.RoundTripper
 	key       string
-	at        string // for the log
 	log       *slog.Logger
-	silence   silence
+
+	silence, trouble, locked tally // of calls that were not answered, failed, or not let in
 }
 
 // NewProvider makes a client of the provider at an address. With a transport of its own nothing goes over the network.
@@ -68,7 +68,7 @@ func NewProvider(at, key string, transport http.RoundTripper, log *slog.Logger) 
 		EnableTelemetry: stripe.Bool(false),
 		LeveledLogger:   &stripe.LeveledLogger{Level: stripe.LevelNull},
 	})
-	return &Provider{library: backend.(*stripe.BackendImplementation), transport: transport, key: key, at: at, log: log}
+	return &Provider{library: backend.(*stripe.BackendImplementation), transport: transport, key: key, log: log.With("provider", at)}
 }
 
 // Create makes the intent of a charge, with the card but without taking money.

@@ -75,21 +75,19 @@ func (w *sweepWorker) Work(ctx context.Context, _ *river.Job[sweepArgs]) error {
 	if err != nil || len(charges)+len(refunds) == 0 {
 		return err
 	}
-	have, err := w.jobsOf(ctx)
-	if err != nil {
+	stuck := make(map[jobOf]river.JobArgs, len(charges)+len(refunds))
+	for _, ref := range charges {
+		stuck[jobOf{settleArgs{}.Kind(), ref}] = settleArgs{ref}
+	}
+	for _, ref := range refunds {
+		stuck[jobOf{refundArgs{}.Kind(), ref}] = refundArgs{ref}
+	}
+	if err := w.withoutJob(ctx, stuck); err != nil {
 		return err
 	}
 	var params []river.InsertManyParams
-	add := func(args river.JobArgs, ref db.OrderRef) {
-		if !have[jobOf{args.Kind(), ref}] {
-			params = append(params, river.InsertManyParams{Args: args})
-		}
-	}
-	for _, ref := range charges {
-		add(settleArgs{ref}, ref)
-	}
-	for _, ref := range refunds {
-		add(refundArgs{ref}, ref)
+	for _, args := range stuck {
+		params = append(params, river.InsertManyParams{Args: args})
 	}
 	if len(params) == 0 {
 		return nil
@@ -105,36 +103,33 @@ type jobOf struct {
 	db.OrderRef
 }
 
-// jobsOf are those of payments and refunds that are worked on or will be; an order that waits to be charged with its
+// withoutJob leaves those that have no job that is worked on or will be; an order that waits to be charged with its
 // group has one too. One whose process died is none: River sees that only later, up to 30 s. One that has become a dead
 // letter counts for as long as deadRests, but for a group's: there one order may have kept the others waiting.
-func (w *sweepWorker) jobsOf(ctx context.Context) (map[jobOf]bool, error) {
+func (w *sweepWorker) withoutJob(ctx context.Context, stuck map[jobOf]river.JobArgs) error {
 	rows, err := w.client.pool.Query(ctx, jobsOfPayments, jobsSought()...)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	type row struct {
-		Kind string
-		Args []byte
-	}
-	jobs, err := pgx.CollectRows(rows, pgx.RowToStructByPos[row])
-	have := make(map[jobOf]bool, len(jobs))
-	for _, job := range jobs {
+	var kind string
+	var args []byte
+	_, err = pgx.ForEachRow(rows, []any{&kind, &args}, func() error {
 		var of struct {
 			db.OrderRef
 			Orders orderList `json:"orders"`
 		}
 		switch {
-		case json.Unmarshal(job.Args, &of) != nil: // no order's, and no worker's either
-		case job.Kind == chargeArgs{}.Kind():
+		case json.Unmarshal(args, &of) != nil: // no order's, and no worker's either
+		case kind == chargeArgs{}.Kind():
 			for _, ref := range of.Orders {
-				have[jobOf{settleArgs{}.Kind(), ref}] = true
+				delete(stuck, jobOf{settleArgs{}.Kind(), ref})
 			}
 		default:
-			have[jobOf{job.Kind, of.OrderRef}] = true
+			delete(stuck, jobOf{kind, of.OrderRef})
 		}
-	}
-	return have, err
+		return nil
+	})
+	return err
 }
 
 // jobsOfPayments finds the dead letters by their end: they are kept for ever, and River's index knows it.
@@ -218,7 +213,7 @@ type housekeepingWorker struct {
 }
 
 func (w *housekeepingWorker) Work(ctx context.Context, _ *river.Job[housekeepingArgs]) error {
-	_, months := w.client.pool.Exec(ctx, `select ensure_partitions(now(), 3)`)
+	months := db.AddPartitions(ctx, w.client.pool, w.client.config.Log)
 	err := db.PruneDifferences(ctx, w.client.pool, differencesKept)
 	for err == nil {
 		var keys, messages int64

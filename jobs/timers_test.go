@@ -1,6 +1,10 @@
 package jobs
 
 import (
+	"bytes"
+	"errors"
+	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -296,6 +300,37 @@ func (s *shop) statuses(t *testing.T) map[uuid.UUID]db.Status {
 		found[o.ID] = o.Status
 	}
 	return found
+}
+
+// TestHousekeepingIsKeptWaiting holds a table that gets a month: that is told of, and left to the next run.
+func TestHousekeepingIsKeptWaiting(t *testing.T) {
+	t.Parallel()
+	s := openShop(t)
+	var lines bytes.Buffer
+	s.jobs.config.Log = slog.New(slog.NewTextHandler(&lines, nil))
+	var there bool
+	month := `to_regclass('ledger' || to_char(now() at time zone 'UTC' + interval '1 month', '_YYYY_MM'))`
+	s.exec(t, `do $$ begin execute 'drop table ' || `+month+`; end $$`)
+	tx, err := s.pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Rollback(t.Context())
+	if _, err := tx.Exec(t.Context(), `lock table ledger in share update exclusive mode`); err != nil {
+		t.Fatal(err)
+	}
+	work := func() error {
+		return (&housekeepingWorker{client: s.jobs}).Work(t.Context(), &river.Job[housekeepingArgs]{})
+	}
+	if err := work(); err != nil || !strings.Contains(lines.String(), "level=WARN") {
+		t.Fatalf("kept waiting: %v, and said %q", err, lines.String())
+	}
+	if err := errors.Join(tx.Rollback(t.Context()), work()); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.pool.QueryRow(t.Context(), `select `+month+` is not null`).Scan(&there); err != nil || !there {
+		t.Errorf("the month is not there (%v)", err)
+	}
 }
 
 func TestHousekeeping(t *testing.T) {
