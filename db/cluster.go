@@ -129,9 +129,9 @@ func (c *Cluster) dataDir() string    { return filepath.Join(c.dir, "postgres") 
 func (c *Cluster) lockFile() string   { return filepath.Join(c.dir, "lock") }
 func (c *Cluster) guestsFile() string { return filepath.Join(c.dir, "guests") }
 
-// database spells out port and user so that no PG… variable has a say.
+// database spells out what PG… variables would decide otherwise; PGSERVICE alone has a say.
 func (c *Cluster) database(name string) string {
-	query := url.Values{"host": {c.dir}, "port": {"5432"}, "user": {"frenchpress"}}
+	query := url.Values{"host": {c.dir}, "port": {"5432"}, "user": {"frenchpress"}, "options": {""}, "target_session_attrs": {"any"}}
 	return "postgres:///" + name + "?" + query.Encode()
 }
 

@@ -101,6 +101,20 @@ func TestClusterKeepsData(t *testing.T) {
 	}
 }
 
+// TestClusterHearsNoVariables has the environment of somebody who works with other servers.
+func TestClusterHearsNoVariables(t *testing.T) {
+	c := startCluster(t, clusterDir(t))
+	for name, value := range map[string]string{
+		"PGHOST": "db.example.com", "PGPORT": "1", "PGUSER": "eve", "PGDATABASE": "other", "PGPASSWORD": "x", "PGSSLMODE": "require",
+		"PGOPTIONS": "-c default_transaction_read_only=on", "PGTARGETSESSIONATTRS": "standby",
+	} {
+		t.Setenv(name, value)
+	}
+	if err := execute(t.Context(), c.URL, `create table cup as select 1 as id`); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestClusterSettings(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t, clusterDir(t))
