@@ -184,4 +184,5 @@ func browseCancelQuestion(t *testing.T, b *browser) {
 	customer.sees("#cancel-sheet", till)
 	customer.tap("#cancel-yes")
 	customer.sees(".news-more", "went back to you.")
+	customer.until("the focus on the news", "document.activeElement.id === 'order-news'")
 }

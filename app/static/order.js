@@ -121,6 +121,7 @@ async function cancel() {
   try {
     show(await call('POST', `${path}/cancel`, { token, body: {} }));
     one('#cancel-sheet').close();
+    one('#order-news').focus(); // for the button that led here is gone
   } catch (error) {
     const late = error.code === 'not_cancellable';
     if (late) await refresh();
