@@ -256,3 +256,31 @@ func TestReadingOrdersTouchesOnePartition(t *testing.T) {
 		t.Errorf("reading two orders touches %v, want %v", touched, want)
 	}
 }
+
+// TestMonthTakenOut takes out the month of the oldest order as README says.
+func TestMonthTakenOut(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.Database(t)
+	if err := db.SeedOrders(t.Context(), pool, 2000); err != nil {
+		t.Fatal(err)
+	}
+	var suffix string
+	var all, gone, left int
+	if err := pool.QueryRow(t.Context(), `
+    select right(oldest, 8), count(*), count(*) filter (where month = oldest)
+    from (select tableoid::regclass::text as month, min(tableoid::regclass::text) over () as oldest from orders) o
+    group by oldest`).Scan(&suffix, &all, &gone); err != nil {
+		t.Fatal(err)
+	}
+	for _, table := range []string{"refunds", "ledger", "payments", "order_history", "orders"} {
+		month := table + suffix
+		for _, step := range []string{"alter table " + table + " detach partition " + month + " concurrently", "drop table " + month} {
+			if _, err := pool.Exec(t.Context(), step); err != nil {
+				t.Fatalf("%s: %v", step, err)
+			}
+		}
+	}
+	if err := pool.QueryRow(t.Context(), `select count(*) from orders`).Scan(&left); err != nil || gone == 0 || left != all-gone {
+		t.Errorf("of %d orders, %d of them in that month, %d are left, %v", all, gone, left, err)
+	}
+}
