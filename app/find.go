@@ -18,7 +18,7 @@ import (
 // findOrder leads from what somebody says of an order to its story, or back to the staff home with the reason why not.
 func (a *API) findOrder(c echo.Context) error {
 	q := readQuery(c)
-	sought := findView{Store: q.text("store", 200), Number: q.text("number", 20), Day: q.text("day", 20), Order: q.text("order", 60)}
+	sought := findView{Store: q.text("store", searchMost), Number: q.text("number", 20), Day: q.text("day", 20), Order: q.text("order", 60)}
 	if q.err != nil {
 		return q.err
 	}

@@ -45,7 +45,7 @@ func (a *API) storeViews(c echo.Context, stores []*db.Store) ([]storeView, error
 // searchStores is a page of the stores that the query asks for, and the way through a list of them at path.
 func (a *API) searchStores(c echo.Context, path string) ([]storeView, pager, error) {
 	q := readQuery(c)
-	search, place := q.text("q", 200), q.cursor(storeList)
+	search, place := q.text("q", searchMost), q.cursor(storeList)
 	if q.err != nil {
 		return nil, pager{}, q.err
 	}

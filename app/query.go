@@ -18,6 +18,7 @@ const (
 	limitDefault = 50
 	limitMost    = 200
 	cursorMost   = 512 // bytes
+	searchMost   = 240 // bytes: 80 letters of any alphabet, as many as the pages' fields take
 )
 
 var cursorEncoding = base64.RawURLEncoding.Strict()

@@ -83,7 +83,7 @@ type storesAnswer struct {
 // listStores shows a page of stores by slug, or those nearest to a point.
 func (a *API) listStores(c echo.Context) error {
 	q := readQuery(c)
-	search, limit, after := q.text("q", 200), q.limit(), q.cursor(storeList)
+	search, limit, after := q.text("q", searchMost), q.limit(), q.cursor(storeList)
 	lat, lon, near := q.near()
 	if near && after != "" {
 		q.fault("near has no pages: leave cursor out")

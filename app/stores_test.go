@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -244,18 +245,19 @@ func TestListStores(t *testing.T) {
 	s := openShop(t)
 	all := []string{"dumbo", testStore, "fulton-market", "grand-central", "hayes-valley", "pike-place"}
 	for query, want := range map[string][]string{
-		"":                             all,
-		"?limit=200":                   all,
-		"?q=san+francisco":             {testStore, "hayes-valley"},
-		"?q=FERRY":                     {testStore},
-		"?q=%20Pike%20":                {"pike-place"},
-		"?q=%25":                       {},
-		"?q=_":                         {},
-		"?q=tea":                       {},
-		"?near=37.7955,-122.3937":      {testStore, "hayes-valley", "pike-place", "fulton-market", "dumbo", "grand-central"},
-		"?near=40.75,-73.98&limit=2":   {"grand-central", "dumbo"},
-		"?near=-90,180&limit=1&q=pike": {"pike-place"},
-		"?near=37.7764,-122.4242&q=ny": {"dumbo", "grand-central"},
+		"":                              all,
+		"?limit=200":                    all,
+		"?q=san+francisco":              {testStore, "hayes-valley"},
+		"?q=FERRY":                      {testStore},
+		"?q=%20Pike%20":                 {"pike-place"},
+		"?q=%25":                        {},
+		"?q=_":                          {},
+		"?q=tea":                        {},
+		"?q=" + strings.Repeat("茶", 80): {},
+		"?near=37.7955,-122.3937":       {testStore, "hayes-valley", "pike-place", "fulton-market", "dumbo", "grand-central"},
+		"?near=40.75,-73.98&limit=2":    {"grand-central", "dumbo"},
+		"?near=-90,180&limit=1&q=pike":  {"pike-place"},
+		"?near=37.7764,-122.4242&q=ny":  {"dumbo", "grand-central"},
 	} {
 		got, cursor := s.stores(t, query)
 		if !slices.Equal(want, got) || cursor != "" {
@@ -263,7 +265,7 @@ func TestListStores(t *testing.T) {
 		}
 	}
 	for _, query := range []string{"limit=0", "limit=201", "limit=-1", "limit=x", "limit=", "limit=1&limit=2", "cursor=", "cursor=%21", "near=", "near=1",
-		"near=91,0", "near=0,181", "near=NaN,0", "near=1,2,3", "near=0,0&cursor=YQ", "q=%00", "q=%ff", "q=%zz"} {
+		"near=91,0", "near=0,181", "near=NaN,0", "near=1,2,3", "near=0,0&cursor=YQ", "q=%00", "q=%ff", "q=%zz", "q=" + strings.Repeat("x", 241)} {
 		s.call(t, "GET", "/v1/stores?"+query, "", nil).wantsProblem(t, 400, "bad_query")
 	}
 }
