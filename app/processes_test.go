@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"net/http"
 	"slices"
 	"sync"
@@ -226,6 +227,54 @@ func TestMenuSeenElsewhere(t *testing.T) {
 	t.Logf("changes seen after %v", took)
 	if slices.Min(took) > time.Second {
 		t.Error("too late")
+	}
+}
+
+// TestMenuSeenWhole changes a menu by turns as a whole and in a price that rises, while another process looks at it all the
+// time: no look sees half of a change, which would be no menu, or a price that is over.
+func TestMenuSeenWhole(t *testing.T) {
+	t.Parallel()
+	here, there := openTwo(t)
+	staff, catalog := here.staff(t, "mia", db.Admin), there.api.catalog
+	price := int64(1000)
+	done := make(chan struct{})
+	var looking sync.WaitGroup
+	defer looking.Wait()
+	defer close(done)
+	for range 2 {
+		looking.Go(func() {
+			var seen int64
+			for ended := false; !ended; {
+				select {
+				case <-done:
+					ended = true
+				default:
+				}
+				store, _ := catalog.Store(testStore)
+				view, err := catalog.View(t.Context(), store, time.Now())
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				at := *view.Resolve().Item("croissant").BasePrice
+				if seen >= 1000 && at < seen {
+					t.Errorf("a price of %d after one of %d", at, seen)
+					return
+				}
+				seen = at
+				if err := catalog.Refresh(t.Context()); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	for n := range 100 {
+		price += int64(n % 2)
+		here.changeMenu(t, staff, func(m *db.Menu) {
+			m.Categories[0].Name = fmt.Sprintf("Coffee %d", n/2)
+			m.Item("croissant").BasePrice = &price
+		})
 	}
 }
 

@@ -20,8 +20,10 @@ const (
 	// catalogEvery is how often changes of stores and menus are looked for: together with the read
 	// itself well within the second that the contract allows.
 	catalogEvery = 500 * time.Millisecond
-	// catalogOverlap is how far back a look goes: rows are stamped before they are committed.
+	// catalogOverlap is how far back a look goes at least: rows are stamped before they are committed.
 	catalogOverlap = 10 * time.Second
+	// catalogPatience bounds a load.
+	catalogPatience = 5 * time.Second
 	// catalogMenus and catalogRendered bound the parsed menus and the rendered ones in memory; a demo
 	// menu takes about 30 KB parsed and 15 KB rendered.
 	catalogMenus    = 512
@@ -108,20 +110,27 @@ func (c *Catalog) Refresh(ctx context.Context) error {
 		c.loading.Lock()
 		defer c.loading.Unlock()
 		c.loads.Forget("refresh") // whoever calls from now on may have written what this load no longer sees
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), catalogOverlap/2)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), catalogPatience)
 		defer cancel()
 		return nil, c.load(ctx)
 	})
 	return err
 }
 
-// load takes in menus and stores changed since the load before.
+// load takes in menus and stores changed since the load before, all as they were at one moment: an overlay says nothing of
+// another version of the menu.
 func (c *Catalog) load(ctx context.Context) error {
-	var now time.Time
+	var next time.Time
+	// What somebody has begun to write, and this load does not see yet, is for the next one, however long he takes.
+	if err := c.pool.QueryRow(ctx, `
+    select least(now() - $1::interval, min(xact_start))
+    from pg_stat_activity
+    where datname = current_database() and backend_xid is not null`, catalogOverlap).Scan(&next); err != nil {
+		return err
+	}
 	var newest []menuKey
 	var stores []*Store
 	batch := new(pgx.Batch)
-	batch.Queue(`select now()`).QueryRow(func(row pgx.Row) error { return row.Scan(&now) })
 	batch.Queue(`
     select menu_id, max(version)
     from menus
@@ -134,10 +143,13 @@ func (c *Catalog) load(ctx context.Context) error {
 		stores, err = pgx.CollectRows(rows, c.scanStore)
 		return err
 	})
-	if err := c.pool.SendBatch(ctx, batch).Close(); err != nil {
+	err := pgx.BeginTxFunc(ctx, c.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead}, func(tx pgx.Tx) error {
+		return tx.SendBatch(ctx, batch).Close()
+	})
+	if err != nil {
 		return err
 	}
-	c.from = now.Add(-catalogOverlap)
+	c.from = next
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, menu := range newest {
@@ -275,7 +287,7 @@ func (c *Catalog) newest(s *Store) (menuKey, error) {
 // loadMenu reads and parses a menu once, however many ask for it.
 func (c *Catalog) loadMenu(ctx context.Context, key menuKey) (*Menu, error) {
 	menu, err, _ := c.loads.Do(fmt.Sprint(key), func() (any, error) {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), catalogOverlap/2)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), catalogPatience)
 		defer cancel()
 		var content []byte
 		err := c.pool.QueryRow(ctx, `

@@ -67,7 +67,7 @@ func (o *Orders) flushChanges(ctx context.Context, group []*Change) ([]Result[Ch
 	results := make([]Result[Changed], len(work))
 	for i, c := range work {
 		results[i] = Result[Changed]{Changed{c.after, c.result}, c.err}
-		if c.moved() {
+		if c.moved() || c.after != nil && o.hub.behind(c.after) { // by a commit that nobody here heard of
 			o.hub.Publish(c.after)
 		}
 	}

@@ -2,6 +2,7 @@ package db_test
 
 import (
 	"bytes"
+	"errors"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -125,4 +126,24 @@ func TestIDsAreOfTheirTime(t *testing.T) {
 	if !slices.IsSortedFunc(orders, func(a, b *db.Order) int { return a.PlacedAt.Compare(b.PlacedAt) }) {
 		t.Error("sorted by id they are not sorted by time")
 	}
+}
+
+// TestAMessageIsSentByTheDatabasesClock has a machine that is fast come to a message that another one is sending.
+func TestAMessageIsSentByTheDatabasesClock(t *testing.T) {
+	t.Parallel()
+	url := dbtest.URL(t)
+	ahead(t, 45*time.Second, func(t *testing.T) {
+		pool, err := pgxpool.New(t.Context(), url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer pool.Close()
+		n := db.Notification{StoreID: db.Chain, Subject: uuid.New(), Kind: "password_reset", Channel: "email", Address: "ada@example.com"}
+		if why, err := db.ClaimNotification(t.Context(), pool, n); why != "" || err != nil {
+			t.Fatalf("claimed: %q, %v", why, err)
+		}
+		if why, err := db.ClaimNotification(t.Context(), pool, n); !errors.Is(err, db.ErrClaimBusy) {
+			t.Errorf("claimed again while it is sent: %q, %v", why, err)
+		}
+	})
 }

@@ -38,6 +38,7 @@ type Hub struct {
 	origin int32     // names this process in the history, so that it can tell its own changes from the others'
 	looked time.Time // when the history was last read; only its reader uses it
 	looks  int       // how often it was read; only its reader uses it
+	line   string    // PostgreSQL's timeline; only the listener uses it
 
 	mu     sync.Mutex
 	orders map[OrderRef]map[*Watcher]bool
@@ -201,6 +202,14 @@ func (h *Hub) Publish(o *Order) {
 	}
 }
 
+// behind tells whether the hub handed out an older version of the order than this one.
+func (h *Hub) behind(o *Order) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	known := h.recent.of(o.Ref())
+	return known > 0 && known < o.Version
+}
+
 // deliver hands a version out once.
 func (h *Hub) deliver(o *Order) {
 	if h.recent.of(o.Ref()) >= o.Version {
@@ -276,6 +285,15 @@ func (h *Hub) watched(changes []changeRef) []OrderRef {
 		}
 	}
 	return news
+}
+
+// forget lets go of all orders, and has those who watch start again.
+func (h *Hub) forget() {
+	h.mu.Lock()
+	h.recent = versions{map[OrderRef]int32{}, map[OrderRef]int32{}}
+	h.newest.Purge()
+	h.mu.Unlock()
+	h.failAll(ErrSlow)
 }
 
 // Close ends every watch with ErrStopping.

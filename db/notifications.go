@@ -58,18 +58,17 @@ func (n Notification) obstacle(ctx context.Context, tx pgx.Tx) (string, error) {
 	var allowed, ready bool
 	var own, confirmed string
 	var status Status
-	var since time.Time
+	var fresh bool // whoever has claimed it may still be sending it
 	err := tx.QueryRow(ctx, `
     select coalesce((select allowed from notification_preferences where address = $5 and kind = $3 and channel = $4), $3 <> 'marketing'),
            coalesce(max(status) filter (where channel = $4 and kind = $3), ''),
            coalesce(max(status) filter (where channel = $4 and kind = 'order_confirmed'), ''),
            coalesce(bool_or(kind = 'order_ready' and status in ('sending', 'sent')), false),
-           coalesce(max(claimed_at) filter (where channel = $4 and status = 'sending'), now()),
+           coalesce(max(claimed_at) filter (where channel = $4 and status = 'sending') > now() - $6::interval, true),
            coalesce((select status from orders where store_id = $1 and id = $2), '')
     from notifications
-    where store_id = $1 and subject = $2`, n.StoreID, n.Subject, n.Kind, n.Channel, n.Address).
-		Scan(&allowed, &own, &confirmed, &ready, &since, &status)
-	fresh := time.Since(since) < claimLost
+    where store_id = $1 and subject = $2`, n.StoreID, n.Subject, n.Kind, n.Channel, n.Address, claimLost).
+		Scan(&allowed, &own, &confirmed, &ready, &fresh, &status)
 	switch {
 	case err != nil:
 		return "", err

@@ -132,6 +132,9 @@ func (h *Hub) listen(ctx context.Context, t *trouble) error {
 	if _, err := conn.Exec(ctx, "listen "+ordersChannel); err != nil {
 		return err
 	}
+	if err := h.follow(ctx, conn); err != nil {
+		return err
+	}
 	t.note(nil)
 	for {
 		told, err := conn.WaitForNotification(ctx)
@@ -150,6 +153,21 @@ func (h *Hub) listen(ctx context.Context, t *trouble) error {
 			return err
 		}
 	}
+}
+
+// follow makes sure that what the hub remembers is this server's past: one that took the place of another may lack the last
+// commits of that, and count the same versions anew.
+func (h *Hub) follow(ctx context.Context, conn *pgx.Conn) error {
+	var line string
+	if err := conn.QueryRow(ctx, `select left(pg_walfile_name(pg_current_wal_lsn()), 8)`).Scan(&line); err != nil {
+		return err
+	}
+	if h.line != "" && line != h.line {
+		slog.Warn("another server has taken over; what was remembered of orders is read again", "timeline", line, "before", h.line)
+		h.forget()
+	}
+	h.line = line
+	return nil
 }
 
 // readHistory finds what the other processes changed since the last look, told or not. After a long time
