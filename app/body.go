@@ -29,12 +29,20 @@ type body struct {
 // what is wrong inside it is for fields to tell.
 func readBody(c echo.Context, limit int) (*body, error) {
 	if !isJSON(c.Request().Header) {
-		return nil, problem("unsupported_media_type", "the body must be application/json, in UTF-8 and not compressed")
+		return nil, notJSON()
 	}
 	raw, err := readRaw(c, limit)
 	if err != nil {
 		return nil, err
 	}
+	return parseBody(raw)
+}
+
+func notJSON() error {
+	return problem("unsupported_media_type", "the body must be application/json, in UTF-8 and not compressed")
+}
+
+func parseBody(raw []byte) (*body, error) {
 	root, err := parseJSON(raw)
 	if err != nil {
 		return nil, problem("malformed_json", syntaxFault(err))
@@ -47,10 +55,16 @@ func readBody(c echo.Context, limit int) (*body, error) {
 
 // readOptionalBody takes no body at all for an empty object.
 func readOptionalBody(c echo.Context) (*body, error) {
-	if c.Request().ContentLength == 0 {
+	raw, err := readRaw(c, bodyLimit) // only its end tells that one in chunks is empty
+	switch {
+	case err != nil:
+		return nil, err
+	case len(raw) == 0:
 		return &body{root: value{kind: '{'}}, nil
+	case !isJSON(c.Request().Header):
+		return nil, notJSON()
 	}
-	return readBody(c, bodyLimit)
+	return parseBody(raw)
 }
 
 // fields is the way into the body's object.

@@ -110,6 +110,11 @@ func TestOptionalBody(t *testing.T) {
 	if err != nil || b.fields().has("reason") || b.fields().err() != nil {
 		t.Errorf("no body: %v", err)
 	}
+	chunked := bodyContext("", "")
+	chunked.Request().ContentLength = -1
+	if _, err := readOptionalBody(chunked); err != nil {
+		t.Errorf("no body, in chunks: %v", err)
+	}
 	if _, err := readOptionalBody(bodyContext("", "{}")); toProblem(err).Status != 415 {
 		t.Errorf("a body without a type: %v", err)
 	}

@@ -308,7 +308,7 @@ func wholePlacing(request []byte) bool {
 func (a *API) noteRefused() {
 	a.room.refuse()
 	a.metrics.refusedPlacings.Inc()
-	a.shed.note(a.log)
+	a.noteShed()
 }
 
 // noRoom refuses a placing that came to its handler.

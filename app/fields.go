@@ -292,6 +292,9 @@ func parseTime(text string) (time.Time, error) {
 	if err != nil {
 		return time.Time{}, err
 	}
+	if at.IsZero() {
+		at = at.Add(1) // Go's zero stands for no time at all
+	}
 	return at, nil
 }
 

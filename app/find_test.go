@@ -117,3 +117,30 @@ func nightOrder(t *testing.T, url, at string) (id string) {
 	}
 	return id
 }
+
+// TestOrdersOfATime lists the orders placed from one moment and before another, to the microsecond.
+func TestOrdersOfATime(t *testing.T) {
+	t.Parallel()
+	s := openShop(t)
+	staff, o := s.staff(t, "mia", db.Support), s.place(t, atCounter()).order(t)
+	var placed struct {
+		At time.Time `json:"placed_at"`
+	}
+	s.call(t, "GET", o.path(), o.Token, nil).wants(t, 200).into(t, &placed)
+	at := placed.At
+	after := at.Add(time.Microsecond)
+	for query, listed := range map[string]bool{
+		"from=" + at.Format(time.RFC3339Nano):    true,
+		"from=" + after.Format(time.RFC3339Nano): false,
+		"to=" + at.Format(time.RFC3339Nano):      false,
+		"to=" + after.Format(time.RFC3339Nano):   true,
+		"to=0001-01-01T00:00:00Z":                false,
+		"from=0001-01-01T00:00:00Z":              true,
+	} {
+		var page struct{ Orders []order }
+		s.call(t, "GET", "/v1/stores/"+testStore+"/orders?"+query, staff, nil).wants(t, 200).into(t, &page)
+		if (len(page.Orders) == 1) != listed {
+			t.Errorf("placed at %s, asked for %s: %d orders", at, query, len(page.Orders))
+		}
+	}
+}

@@ -93,10 +93,10 @@ func ifMatches(given []string, tag string) error {
 	return nil
 }
 
-// unchanged says which tag an answer has, and tells whether the caller has that answer already.
+// unchanged says which tag an answer has, and tells whether the caller only asks for it and has it already.
 func unchanged(c echo.Context, tag string) bool {
 	c.Response().Header()["Etag"] = []string{tag} // as a header map spells it
-	return matchesTag(c.Request().Header["If-None-Match"], tag, true)
+	return c.Request().Method != http.MethodPut && matchesTag(c.Request().Header["If-None-Match"], tag, true)
 }
 
 // matchesTag tells whether a list of entity tags names this one. Ours are strong, but on its way to us an If-None-Match

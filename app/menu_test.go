@@ -115,6 +115,9 @@ func TestPutMenuPrecondition(t *testing.T) {
 		t.Errorf("8 PUTs with one ETag: %v", n)
 	}
 	s.call(t, "PUT", testMenuPath, staff, m, "If-Match: "+tag).wantsProblem(t, 412, "precondition_failed")
+	_, tag = s.menu(t, testStore)
+	*m.Item("croissant").BasePrice = 525
+	s.call(t, "PUT", testMenuPath, staff, m, "If-Match: "+tag, "If-None-Match: *").wants(t, 200)
 }
 
 // TestPutMenuPrice changes prices of one store: its own menu, quotes and orders follow at once, in another

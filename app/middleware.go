@@ -90,13 +90,15 @@ func requestID(r *http.Request) string {
 // logRequest writes the one line of a request. The query is never in it: it may hold a token.
 func (a *API) logRequest(r *request) {
 	ctx, status := r.Request().Context(), r.Response().Status
-	level := slog.LevelDebug
+	level, alike := slog.LevelDebug, int64(0)
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled): // the caller went away, nobody heard the answer
 	case errors.Is(r.err, db.ErrOverloaded) && !errors.Is(r.err, db.ErrRace):
-		a.shed.note(a.log)
+		a.noteShed()
 	case status == http.StatusServiceUnavailable:
-		level = slog.LevelWarn
+		if alike = a.unavailable.due(); alike > 0 {
+			level = slog.LevelWarn
+		}
 	case status >= 500:
 		level = slog.LevelError
 	case r.took > slow && (r.route == nil || !r.route.Live):
@@ -117,18 +119,29 @@ func (a *API) logRequest(r *request) {
 	if r.err != nil {
 		line = append(line, slog.String("error", r.err.Error()))
 	}
+	if alike > 1 {
+		line = append(line, slog.Int64("alike", alike))
+	}
 	a.log.LogAttrs(ctx, level, "request", line...)
 }
 
-// shed counts the requests that were refused because there were too many. They are told of once a second: a line for
-// each would be one more load.
-type shed struct{ refused, told atomic.Int64 }
+// refusals count requests that were answered 503. They are told of once a second: a line for each would be one more load, and
+// hide all others.
+type refusals struct{ count, told atomic.Int64 }
 
-func (s *shed) note(log *slog.Logger) {
-	s.refused.Add(1)
-	told, now := s.told.Load(), time.Now().Unix()
-	if now > told && s.told.CompareAndSwap(told, now) {
-		log.Warn("too many requests at once, answered 503", slog.Int64("refused", s.refused.Swap(0)))
+// due counts one, and gives how many are to be told of now; 0 until it is time.
+func (r *refusals) due() int64 {
+	r.count.Add(1)
+	told, now := r.told.Load(), time.Now().Unix()
+	if now > told && r.told.CompareAndSwap(told, now) {
+		return r.count.Swap(0)
+	}
+	return 0
+}
+
+func (a *API) noteShed() {
+	if n := a.shed.due(); n > 0 {
+		a.log.Warn("too many requests at once, answered 503", slog.Int64("refused", n))
 	}
 }
 

@@ -67,7 +67,7 @@ func (a *API) postProviderMessage(c echo.Context) error {
 		return problem("not_found", "there is nothing at this address")
 	}
 	if !isJSON(c.Request().Header) {
-		return problem("unsupported_media_type", "the body must be application/json, in UTF-8 and not compressed")
+		return notJSON()
 	}
 	raw, err := readRaw(c, bodyLimit)
 	if err != nil {

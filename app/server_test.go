@@ -218,6 +218,24 @@ func openLoggedShop(t *testing.T, url string) (*shop, *logged) {
 	return s, log
 }
 
+// TestUnavailableIsToldOfOnce asks again and again while there is no database: not every refusal has a line.
+func TestUnavailableIsToldOfOnce(t *testing.T) {
+	t.Parallel()
+	s, log := openLoggedShop(t, dbtest.URL(t))
+	staff := s.staff(t, "mia", db.Support)
+	restore := s.cutOff(t)
+	defer restore()
+	began := time.Now()
+	for range 100 {
+		s.call(t, "GET", "/v1/stores/"+testStore+"/orders", staff, nil).wants(t, 503)
+	}
+	most := 2 + int(time.Since(began)/time.Second)
+	lines := strings.Count(log.String(), `"level":"WARN","msg":"request"`)
+	if lines < 1 || lines > most {
+		t.Errorf("%d lines of 100 refusals, want at most %d: %s", lines, most, log)
+	}
+}
+
 func TestLogHasNoTokens(t *testing.T) {
 	t.Parallel()
 	s, log := openLoggedShop(t, dbtest.URL(t))

@@ -44,25 +44,26 @@ func ListOrders(ctx context.Context, q Querier, storeID int32, f OrderFilter) ([
 	return pgx.CollectRows(rows, scanOrder)
 }
 
-// uuidFloor is the lowest UUIDv7 of a moment, as the SQL function of that name.
-func uuidFloor(at time.Time) uuid.UUID {
-	var id uuid.UUID
-	if ms := at.UnixMilli(); ms > 0 {
-		for i := range 6 {
-			id[i] = byte(ms >> (40 - 8*i))
-		}
+// uuidFloor is the lowest id of a moment: its milliseconds, then how far it is into the last one. Before 1970 it is zero.
+func uuidFloor(at time.Time) (id uuid.UUID) {
+	ms := at.UnixMilli()
+	if ms <= 0 {
+		return id
 	}
+	for i := range 6 {
+		id[i] = byte(ms >> (40 - 8*i))
+	}
+	into := int64(at.Nanosecond()) % 1e6 << 12 / 1e6 // of 4096
+	id[6], id[7] = 0x70|byte(into>>8), byte(into)
 	return id
 }
 
-// newID is a UUIDv7 of a moment: its milliseconds, then how far it is into the last one (RFC 9562, 6.2, method 3), then
-// chance. Ids sort as their moments do, to the microsecond. Unlike uuid.NewV7 it remembers no time: after one id from a
-// clock that went wrong all others would be of that month too, for which orders have no partition.
+// newID is a UUIDv7 of a moment, by RFC 9562, 6.2, method 3. Ids sort as their moments do, to the microsecond. Unlike
+// uuid.NewV7 it remembers no time: after one id from a clock that went wrong all others would be of that month too, for which
+// orders have no partition.
 func newID(at time.Time) uuid.UUID {
 	id, floor := uuid.New(), uuidFloor(at)
-	copy(id[:6], floor[:6])
-	into := int64(at.Nanosecond()) % 1e6 << 12 / 1e6 // of 4096
-	id[6], id[7] = 0x70|byte(into>>8), byte(into)
+	copy(id[:8], floor[:8])
 	return id
 }
 
