@@ -54,8 +54,8 @@ func unauthenticated(detail string) error { return problem("unauthenticated", de
 // forbidden is one answer for all: it does not tell whether the thing exists.
 func forbidden() error { return problem("forbidden", "this credential is not for that") }
 
-// authenticate finds out who sends the request. Who sends a credential that is no good is not asked for
-// another.
+// authenticate finds out who sends the request. A token that is no good is refused, even if the browser has a session as
+// well.
 func (a *API) authenticate(c echo.Context, live bool) (*principal, error) {
 	token, given, err := bearer(c.Request(), live)
 	switch {

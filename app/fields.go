@@ -30,7 +30,8 @@ func (f *fields) err() error {
 	return f.faults.Err()
 }
 
-// errWith is err with the faults that were found in what could be read, if that is what more holds.
+// errWith is err with the Faults that more holds, if any, but for those at places that could not be read: there they may
+// be no more than the consequence.
 func (f *fields) errWith(more error) error {
 	unread := *f.faults // without members that nobody asked for, of which nothing is a consequence
 	if f.err() == nil {
@@ -134,6 +135,15 @@ func (f *fields) optionalInt64(name string, least, most int64) *int64 {
 		return nil
 	}
 	n := f.int64(name, least, most)
+	return &n
+}
+
+// optionalInt is nil where the member is absent.
+func (f *fields) optionalInt(name string, least, most int) *int {
+	if !f.has(name) {
+		return nil
+	}
+	n := f.int(name, least, most)
 	return &n
 }
 

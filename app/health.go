@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
+
+	"frenchpress/db"
 )
 
 // readyWait is shorter than the patience of those who ask.
@@ -23,8 +25,7 @@ func (a *API) readyz(c echo.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(c.Request().Context(), readyWait)
 	defer cancel()
-	var readOnly bool
-	switch err := a.pool.QueryRow(ctx, `select current_setting('transaction_read_only')::bool`).Scan(&readOnly); {
+	switch readOnly, err := db.ReadOnly(ctx, a.pool); {
 	case err != nil:
 		return problem("not_ready", "the database cannot be reached").because(err)
 	case readOnly:

@@ -41,8 +41,8 @@ func readMenu(f *fields, currency string) (*db.Menu, error) {
 	return menu, err
 }
 
-// inItems is the same faults at the items that they are in: one that could not be read whole may break the rules of a menu
-// for want of what is missing.
+// inItems moves each fault up to the item that it is in: an item that could not be read whole may break the rules of a menu
+// only for want of what is missing.
 func inItems(faults db.Faults) db.Faults {
 	items := make(db.Faults, len(faults))
 	for i, fault := range faults {
@@ -68,17 +68,10 @@ func readItem(f *fields) db.Item {
 }
 
 func readGroup(f *fields) db.OptionGroup {
-	optionalInt := func(name string) *int {
-		if !f.has(name) {
-			return nil
-		}
-		n := f.int(name, -anyInt, anyInt)
-		return &n
-	}
 	group := db.OptionGroup{
 		ID: f.text("id", 0, anyLength), Name: f.text("name", 0, anyLength), Substitution: f.bool("substitution"),
-		MinUnits: f.int("min_units", -anyInt, anyInt), MaxUnits: optionalInt("max_units"),
-		MinUnique: f.int("min_unique", -anyInt, anyInt), MaxUnique: optionalInt("max_unique"), FreeUnits: f.int("free_units", -anyInt, anyInt),
+		MinUnits: f.int("min_units", -anyInt, anyInt), MaxUnits: f.optionalInt("max_units", -anyInt, anyInt),
+		MinUnique: f.int("min_unique", -anyInt, anyInt), MaxUnique: f.optionalInt("max_unique", -anyInt, anyInt), FreeUnits: f.int("free_units", -anyInt, anyInt),
 	}
 	for _, option := range f.list("options", 0, anyLength) {
 		group.Options = append(group.Options, db.Option{

@@ -46,7 +46,7 @@ type request struct {
 	err       error      // what went wrong, for the log
 }
 
-// requestOf never is nil inside observe.
+// requestOf is never nil inside observe.
 func requestOf(c echo.Context) *request {
 	r, _ := c.(*request)
 	return r

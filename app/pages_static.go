@@ -27,7 +27,7 @@ type staticFile struct {
 // staticFiles are all files under static/ by their path below it.
 var staticFiles = loadStatic(staticTree)
 
-// moduleGraphs are, for every module, those that it imports, and those that they import, nearest first.
+// moduleGraphs are all modules that a module imports, by itself or through others, nearest first.
 var moduleGraphs = loadGraphs(staticFiles)
 
 var staticImport = regexp.MustCompile(`(?m)^(?:import|export)\s[^'";]*?from '\./([^']+)'`)

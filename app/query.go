@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -67,7 +68,7 @@ func (q *query) text(name string, most int) string {
 // limit is how many to list.
 func (q *query) limit() int {
 	text := q.text("limit", 20)
-	if text == "" && !q.values.Has("limit") {
+	if !q.values.Has("limit") {
 		return limitDefault
 	}
 	n, err := strconv.ParseUint(text, 10, 16)
@@ -80,7 +81,7 @@ func (q *query) limit() int {
 // cursor is the place that newCursor was given for the page before of the same list; empty for the first page.
 func (q *query) cursor(list string) string {
 	text := q.text("cursor", cursorMost)
-	if text == "" && !q.values.Has("cursor") {
+	if !q.values.Has("cursor") {
 		return ""
 	}
 	raw, err := cursorEncoding.DecodeString(text)
@@ -100,7 +101,7 @@ func newCursor(list, place string) string {
 // near is a point in degrees; ok is false where there is none.
 func (q *query) near() (lat, lon float64, ok bool) {
 	text := q.text("near", 64)
-	if text == "" && !q.values.Has("near") {
+	if !q.values.Has("near") {
 		return 0, 0, false
 	}
 	first, second, _ := strings.Cut(text, ",")
@@ -116,7 +117,7 @@ func (q *query) near() (lat, lon float64, ok bool) {
 // date is midnight UTC of a day such as 2026-01-31; ok is false where there is none.
 func (q *query) date(name string) (day time.Time, ok bool) {
 	text := q.text(name, 20)
-	if text == "" && !q.values.Has(name) {
+	if !q.values.Has(name) {
 		return time.Time{}, false
 	}
 	day, err := time.Parse(time.DateOnly, text)
@@ -130,7 +131,7 @@ func (q *query) date(name string) (day time.Time, ok bool) {
 // time is an RFC 3339 time, in UTC; the zero time where there is none.
 func (q *query) time(name string) time.Time {
 	text := q.text(name, 40)
-	if text == "" && !q.values.Has(name) {
+	if !q.values.Has(name) {
 		return time.Time{}
 	}
 	at, err := parseTime(text)
@@ -143,16 +144,14 @@ func (q *query) time(name string) time.Time {
 // oneOf is one of a few words; empty where the parameter is absent.
 func (q *query) oneOf(name string, allowed ...string) string {
 	text := q.text(name, 40)
-	if text == "" && !q.values.Has(name) {
+	if !q.values.Has(name) {
 		return ""
 	}
-	for _, word := range allowed {
-		if text == word {
-			return word
-		}
+	if !slices.Contains(allowed, text) {
+		q.fault("%s must be %s", name, oneOf(allowed))
+		return ""
 	}
-	q.fault("%s must be %s", name, oneOf(allowed))
-	return ""
+	return text
 }
 
 // ParseFloat also knows NaN, infinity, exponents and hex.

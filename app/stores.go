@@ -174,15 +174,11 @@ func readStorePatch(f *fields) (db.StorePatch, error) {
 		}
 		p.PausedUntil = &until
 	}
-	if f.has("slot_minutes") {
-		minutes := f.int("slot_minutes", db.MinSlotMinutes, db.MaxSlotMinutes)
-		p.SlotMinutes = &minutes
-	}
+	p.SlotMinutes = f.optionalInt("slot_minutes", db.MinSlotMinutes, db.MaxSlotMinutes)
 	if f.has("slot_limit") {
 		var limit *int
 		if !f.null("slot_limit") {
-			n := f.int("slot_limit", 1, 10_000)
-			limit = &n
+			limit = f.optionalInt("slot_limit", 1, 10_000)
 		}
 		p.SlotLimit = &limit
 	}

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// endPatienceOf is how long a child that was asked to end may take before it is killed.
-const endPatienceOf = time.Minute
+// killAfter is how long a child that was asked to end may take before it is killed.
+const killAfter = time.Minute
 
 // child is a process of ours that may have to be killed.
 type child struct {
@@ -56,7 +56,7 @@ func (c *child) kill() error {
 	if err := c.command.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}
-	return c.await(endPatienceOf)
+	return c.await(killAfter)
 }
 
 // end asks the process to end, by force if that takes too long.
@@ -67,7 +67,7 @@ func (c *child) end(signal os.Signal) error {
 	if err := c.command.Process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}
-	if err := c.await(endPatienceOf); err == nil {
+	if err := c.await(killAfter); err == nil {
 		return nil
 	}
 	return errors.Join(fmt.Errorf("process %d did not end when asked to", c.pid()), c.kill())

@@ -87,7 +87,7 @@ func (r *Results) print(to io.Writer) {
 // markdown is the table with a line on where and when.
 func (r *Results) markdown() string {
 	var b strings.Builder
-	fmt.Fprintln(&b, "| what | at least | measured | |\n| --- | --- | --- | --- |")
+	fmt.Fprintln(&b, "| what | wanted | measured | |\n| --- | --- | --- | --- |")
 	for _, row := range r.Rows {
 		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", cell(row.What), cell(row.Target), cell(row.Figure), cell(row.Outcome))
 	}

@@ -210,7 +210,7 @@ func (c *Catalog) scanStore(row pgx.CollectableRow) (*Store, error) {
 	}
 	s.Currency = c.currencies[s.Currency]
 	if len(overlay.Prices)+len(overlay.SoldOut) > 0 {
-		s.Overlay = &Overlay{overlay.Prices, overlay.SoldOut}
+		s.Overlay = &overlay
 	}
 	if s.Location = c.places[timezone]; s.Location == nil {
 		if s.Location, err = time.LoadLocation(timezone); err != nil {

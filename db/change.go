@@ -165,22 +165,39 @@ type lockedOrder struct {
 	Seen         bool
 }
 
+// ordersLocked are the orders as they were locked, each a copy to be moved on.
 func (o *Orders) ordersLocked(ctx context.Context, tx pgx.Tx, locked []lockedOrder) (map[OrderRef]*Order, error) {
-	found := make(map[OrderRef]*Order, len(locked))
-	var unknown []OrderRef
+	versions := make([]changeRef, len(locked))
+	for i, l := range locked {
+		versions[i] = changeRef{l.OrderRef, l.Version}
+	}
+	found, err := o.ordersAt(ctx, tx, versions)
+	if err != nil {
+		return nil, err
+	}
 	for _, l := range locked {
-		if known := o.hub.remembered(l.OrderRef, l.Version); known != nil {
-			next := known.next()
-			next.SlotStartsAt, next.Seen = l.SlotStartsAt, l.Seen
-			found[l.OrderRef] = next
+		next := found[l.OrderRef].next()
+		next.SlotStartsAt, next.Seen = l.SlotStartsAt, l.Seen
+		found[l.OrderRef] = next
+	}
+	return found, nil
+}
+
+// ordersAt are the orders at these versions: those that the hub remembers, and the others as they are read.
+func (o *Orders) ordersAt(ctx context.Context, q Querier, versions []changeRef) (map[OrderRef]*Order, error) {
+	found := make(map[OrderRef]*Order, len(versions))
+	var unknown []OrderRef
+	for _, v := range versions {
+		if order := o.hub.remembered(v.OrderRef, v.Version); order != nil {
+			found[v.OrderRef] = order
 		} else {
-			unknown = append(unknown, l.OrderRef)
+			unknown = append(unknown, v.OrderRef)
 		}
 	}
 	if len(unknown) == 0 {
 		return found, nil
 	}
-	orders, err := OrdersByID(ctx, tx, unknown)
+	orders, err := OrdersByID(ctx, q, unknown)
 	for _, order := range orders {
 		found[order.Ref()] = order
 	}
@@ -353,28 +370,4 @@ func noticeKinds(before, after *Order) []string {
 		kinds = append(kinds, "refund_issued")
 	}
 	return kinds
-}
-
-// rollbackWait is for an answer to ROLLBACK, which takes no time. Then the connection is closed, and the pool makes
-// another: on a silent network TCP alone would wait for a quarter of an hour, and all orders behind this flight with it.
-const rollbackWait = 3 * time.Second
-
-func (o *Orders) inTx(ctx context.Context, fn func(pgx.Tx) error) error {
-	tx, err := o.pool.Begin(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackWait)
-		defer cancel()
-		_ = tx.Rollback(ctx)
-	}()
-	if err := fn(tx); err != nil {
-		return err
-	}
-	if err := tx.Commit(ctx); err != nil {
-		o.hub.commitLost.Store(time.Now().UnixMilli())
-		return fmt.Errorf("%w: %w", ErrCommitUnknown, err)
-	}
-	return nil
 }

@@ -140,6 +140,12 @@ func whereabouts(config *pgx.ConnConfig) string {
 	return fmt.Sprintf("%s at %s", config.Database, net.JoinHostPort(config.Host, fmt.Sprint(config.Port)))
 }
 
+// ReadOnly tells whether the database takes no orders now: it is a standby, or somebody has set it so.
+func ReadOnly(ctx context.Context, q Querier) (readOnly bool, err error) {
+	err = q.QueryRow(ctx, `select current_setting('transaction_read_only')::bool`).Scan(&readOnly)
+	return readOnly, err
+}
+
 // Warnings lists what about the server will be regretted, one sentence each: settings with which an order that was
 // acknowledged can be lost, and room for fewer connections than a process with a pool of so many makes at most.
 func Warnings(ctx context.Context, q Querier, poolMost int32) ([]string, error) {

@@ -112,12 +112,8 @@ func Devices(ctx context.Context, q Querier, storeID int32) ([]Device, error) {
 
 // RevokeDevice makes a device's token worthless, or returns ErrNotFound. Its streams end within seconds.
 func RevokeDevice(ctx context.Context, q Querier, storeID int32, id uuid.UUID) error {
-	tag, err := q.Exec(ctx, `
+	return orNotFound(q.Exec(ctx, `
     update devices
     set revoked_at = now()
-    where store_id = $1 and id = $2 and revoked_at is null`, storeID, id)
-	if err == nil && tag.RowsAffected() == 0 {
-		return ErrNotFound
-	}
-	return err
+    where store_id = $1 and id = $2 and revoked_at is null`, storeID, id))
 }

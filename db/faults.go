@@ -110,8 +110,8 @@ func Pointer(path ...any) string {
 	return string(buf)
 }
 
-// TextFault says what is wrong with a text that has to be least to most characters long, or nothing: it is not, is blank
-// where something is asked for, not UTF-8, or holds a control character.
+// TextFault says what is wrong with a text that must be least to most characters long: its length, that it is blank where
+// something is asked for, that it is not UTF-8 or holds a control character. Empty if nothing is wrong.
 func TextFault(text string, least, most int) string {
 	if text == "" && least == 0 {
 		return ""

@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	// hubRecent is of how many orders at least the hub remembers the newest version, so as not to hand out one twice. At
+	// hubRecent is how many orders, at least, the hub remembers the newest version of, so as not to hand out one twice. At
 	// 1,000 orders a second, of which each is changed four times, it is 16 s, more than longOverlap.
 	hubRecent = 1 << 16
 	// hubNewest is how many orders that are still open the hub remembers whole, so that a change or a watcher

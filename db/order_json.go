@@ -67,7 +67,7 @@ func (o *Order) JSON() []byte {
 	return o.json
 }
 
-// headMost and stepMost are what the members of an order and of a step take that are written by hand, nearly always.
+// headMost and stepMost are bytes enough, nearly always, for what is written by hand of an order and of each of its steps.
 const (
 	headMost = 640
 	stepMost = 96

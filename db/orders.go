@@ -93,9 +93,6 @@ func NewOrder(store *Store, fulfilment string, customer Customer, quote *Quote, 
 	return o
 }
 
-// Place writes an order under its idempotency key, or finds what the key was used for.
-func (o *Orders) Place(ctx context.Context, p *Placing) (Placed, error) { return o.placing.Do(ctx, p) }
-
 // Settle records what the world outside said of an order's money.
 func (o *Orders) Settle(ctx context.Context, ref OrderRef, decide Decision) (*Order, error) {
 	changed, err := o.settling.Do(ctx, &Change{Ref: ref, Decide: decide})
@@ -155,21 +152,9 @@ func (o *Orders) flushReads(ctx context.Context, group []*OrderRef) ([]Result[*O
 	if err != nil {
 		return nil, err
 	}
-	found := make(map[OrderRef]*Order, len(versions))
-	var unknown []OrderRef
-	for _, v := range versions {
-		if found[v.OrderRef] = o.hub.remembered(v.OrderRef, v.Version); found[v.OrderRef] == nil {
-			unknown = append(unknown, v.OrderRef)
-		}
-	}
-	if len(unknown) > 0 {
-		orders, err := OrdersByID(ctx, o.pool, unknown)
-		if err != nil {
-			return nil, err
-		}
-		for _, order := range orders {
-			found[order.Ref()] = order
-		}
+	found, err := o.ordersAt(ctx, o.pool, versions)
+	if err != nil {
+		return nil, err
 	}
 	results := make([]Result[*Order], len(group))
 	for i, ref := range refs {

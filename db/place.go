@@ -32,6 +32,9 @@ type Placed struct {
 	Replay *Replay
 }
 
+// Place writes an order under its idempotency key, or finds what the key was used for.
+func (o *Orders) Place(ctx context.Context, p *Placing) (Placed, error) { return o.placing.Do(ctx, p) }
+
 // placing is one order on its way through a transaction.
 type placing struct {
 	*Placing
@@ -67,6 +70,31 @@ func (o *Orders) flushPlacings(ctx context.Context, group []*Placing) ([]Result[
 		results[i] = answers[p.keyID()]
 	}
 	return results, nil
+}
+
+// rollbackWait is for an answer to ROLLBACK, which takes no time. Then the connection is closed, and the pool makes
+// another: on a silent network TCP alone would wait for a quarter of an hour, and all orders behind this flight with it.
+const rollbackWait = 3 * time.Second
+
+// inTx does something in one transaction; ErrCommitUnknown when the answer to its COMMIT was lost.
+func (o *Orders) inTx(ctx context.Context, fn func(pgx.Tx) error) error {
+	tx, err := o.pool.Begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackWait)
+		defer cancel()
+		_ = tx.Rollback(ctx)
+	}()
+	if err := fn(tx); err != nil {
+		return err
+	}
+	if err := tx.Commit(ctx); err != nil {
+		o.hub.commitLost.Store(time.Now().UnixMilli())
+		return fmt.Errorf("%w: %w", ErrCommitUnknown, err)
+	}
+	return nil
 }
 
 func (o *Orders) place(ctx context.Context, tx pgx.Tx, work []*placing) error {

@@ -44,7 +44,7 @@ const (
 	reconnectWait = 250 * time.Millisecond
 )
 
-// changeRef is a version of an order that another process made.
+// changeRef is a version of an order.
 type changeRef struct {
 	OrderRef
 	Version int
@@ -129,10 +129,10 @@ func (h *Hub) listen(ctx context.Context, t *trouble) error {
 		return err
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
-	if _, err := conn.Exec(ctx, "listen "+ordersChannel); err != nil {
+	if err := h.follow(ctx, conn); err != nil {
 		return err
 	}
-	if err := h.follow(ctx, conn); err != nil {
+	if _, err := conn.Exec(ctx, "listen "+ordersChannel); err != nil {
 		return err
 	}
 	t.note(nil)

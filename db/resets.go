@@ -58,7 +58,7 @@ func RequestReset(ctx context.Context, pool *pgxpool.Pool, name string, then fun
 	})
 }
 
-const resetColumns = `
+const selectReset = `
     select r.id, s.name, coalesce(s.email, ''), coalesce(s.password_hash, ''), r.created_at, r.used_at
     from password_resets r
     join staff s on s.staff_id = r.staff_id
@@ -66,19 +66,8 @@ const resetColumns = `
 
 // FindReset is a request, or ErrNotFound: there was nobody, they were disabled, or they asked again.
 func FindReset(ctx context.Context, q Querier, id uuid.UUID) (*PasswordReset, error) {
-	rows, err := q.Query(ctx, resetColumns+` and r.id = $1`, id)
-	return oneReset(rows, err)
-}
-
-func oneReset(rows pgx.Rows, err error) (*PasswordReset, error) {
-	if err != nil {
-		return nil, err
-	}
-	reset, err := pgx.CollectExactlyOneRow(rows, pgx.RowToAddrOfStructByPos[PasswordReset])
-	if errors.Is(err, pgx.ErrNoRows) {
-		return nil, ErrNotFound
-	}
-	return reset, err
+	rows, err := q.Query(ctx, selectReset+` and r.id = $1`, id)
+	return oneRow[PasswordReset](rows, err, ErrNotFound)
 }
 
 // Stale is why the code is worth nothing any more, empty while it is valid.
@@ -124,11 +113,9 @@ func ResetPassword(ctx context.Context, pool *pgxpool.Pool, secret []byte, name,
 		return ErrWrongCode
 	}
 	return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
-		rows, err := tx.Query(ctx, resetColumns+` and s.name = $1 for update`, name)
-		reset, err := oneReset(rows, err)
+		rows, err := tx.Query(ctx, selectReset+` and s.name = $1 for update`, name)
+		reset, err := oneRow[PasswordReset](rows, err, ErrWrongCode)
 		switch {
-		case errors.Is(err, ErrNotFound):
-			return ErrWrongCode
 		case err != nil:
 			return err
 		case !sameCode(code, reset.Code(secret)) || reset.Stale(time.Now()) != "":

@@ -14,7 +14,7 @@ import (
 
 const secretBytes = 32
 
-// Secret is the key that signs tokens and sessions: configured, if that is not empty, else the one that
+// Secret is the key from which orders' tokens and the codes of password resets are derived: configured, if that is not empty, else the one that
 // the first start put into the database for all processes.
 func Secret(ctx context.Context, pool *pgxpool.Pool, configured string) ([]byte, error) {
 	if configured != "" {

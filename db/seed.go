@@ -45,7 +45,7 @@ func Seed(ctx context.Context, pool *pgxpool.Pool, n int) error {
 	})
 }
 
-// demoMenuID is the menu that the first demo store sells, made when there is none.
+// demoMenuID is the demo chain's menu, made when there is none.
 func demoMenuID(ctx context.Context, tx pgx.Tx) (id int32, err error) {
 	err = tx.QueryRow(ctx, `
     select coalesce((select min(menu_id) from menus where created_by = 'seed'), 0)`).Scan(&id)
@@ -59,7 +59,7 @@ func demoMenuID(ctx context.Context, tx pgx.Tx) (id int32, err error) {
 	return id, err
 }
 
-// seedStores fills up to n stores, spread over the globe's cities in a grid, and gives settings to all
+// seedStores fills up to n stores, spread over North America in a grid, and gives settings to all
 // that have none. Those are stamped last: a running catalog looks no further back than catalogOverlap.
 func seedStores(ctx context.Context, tx pgx.Tx, n int, menu int32) error {
 	_, err := tx.Exec(ctx, `

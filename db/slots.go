@@ -145,8 +145,8 @@ func takeLimitedSlots(ctx context.Context, tx pgx.Tx, limited []*placing, settin
 }
 
 // holdStores has processes that place orders at one store wait for each other, before they look for free places, or
-// the slower one would find them gone. Whose hours have changed since its order came in gets the new ones, in which its
-// slots are counted.
+// the slower one would find them gone. An order whose store has changed its hours since gets the new ones, by which its
+// slots are cut.
 func holdStores(ctx context.Context, tx pgx.Tx, limited []*placing) error {
 	stores := make([]int32, len(limited))
 	for i, p := range limited {

@@ -10,7 +10,6 @@ import (
 	"sync"
 
 	"github.com/alexedwards/argon2id"
-	"github.com/jackc/pgx/v5"
 )
 
 // The roles of staff: admin may do everything, manager menus, stores and orders, support orders.
@@ -75,17 +74,13 @@ func AddStaff(ctx context.Context, q Querier, name, role string) (token string, 
 // DisableStaff shuts a member of staff out, or returns ErrNotFound. Token, password, sessions and a code that was asked for
 // are worth nothing any more, also when AddStaff lets them in again.
 func DisableStaff(ctx context.Context, q Querier, name string) error {
-	tag, err := q.Exec(ctx, `
+	return orNotFound(q.Exec(ctx, `
     with asked as (
         delete from password_resets r using staff s where s.staff_id = r.staff_id and s.name = $1
     )
     update staff
     set disabled_at = coalesce(disabled_at, clock_timestamp()), token_hash = null, password_hash = null
-    where name = $1`, name)
-	if err == nil && tag.RowsAffected() == 0 {
-		return ErrNotFound
-	}
-	return err
+    where name = $1`, name))
 }
 
 // StaffByToken is the member of staff that a token was given to, or ErrUnknownToken.
@@ -97,7 +92,7 @@ func StaffByToken(ctx context.Context, q Querier, token string) (*Staff, error) 
     select `+staffColumns+`
     from staff
     where token_hash = $1 and disabled_at is null`, tokenHash(token))
-	return oneStaff(rows, err, ErrUnknownToken)
+	return oneRow[Staff](rows, err, ErrUnknownToken)
 }
 
 // StaffByName is the member of staff of that name, or ErrNotFound; so is one who was disabled.
@@ -109,18 +104,7 @@ func StaffByName(ctx context.Context, q Querier, name string) (*Staff, error) {
     select `+staffColumns+`
     from staff
     where name = $1 and disabled_at is null`, name)
-	return oneStaff(rows, err, ErrNotFound)
-}
-
-func oneStaff(rows pgx.Rows, err, missing error) (*Staff, error) {
-	if err != nil {
-		return nil, err
-	}
-	staff, err := pgx.CollectExactlyOneRow(rows, pgx.RowToAddrOfStructByPos[Staff])
-	if errors.Is(err, pgx.ErrNoRows) {
-		return nil, missing
-	}
-	return staff, err
+	return oneRow[Staff](rows, err, ErrNotFound)
 }
 
 // IsEmail tells what counts as an e-mail address, beside that it holds no control character.
@@ -133,14 +117,10 @@ func SetEmail(ctx context.Context, q Querier, name, email string) error {
 	if TextFault(email, 1, 254) != "" || !IsEmail(email) {
 		return errors.New("this is no e-mail address")
 	}
-	tag, err := q.Exec(ctx, `
+	return orNotFound(q.Exec(ctx, `
     update staff
     set email = $2
-    where name = $1 and disabled_at is null`, name, email)
-	if err == nil && tag.RowsAffected() == 0 {
-		return ErrNotFound
-	}
-	return err
+    where name = $1 and disabled_at is null`, name, email))
 }
 
 // PasswordFault says why a text is no password of 10 to 200 characters, as in "must be at least …"; empty if it is one.
@@ -155,14 +135,10 @@ func SetPassword(ctx context.Context, q Querier, name, password string) error {
 	if err != nil {
 		return err
 	}
-	tag, err := q.Exec(ctx, `
+	return orNotFound(q.Exec(ctx, `
     update staff
     set password_hash = $2
-    where name = $1 and disabled_at is null`, name, hash)
-	if err == nil && tag.RowsAffected() == 0 {
-		return ErrNotFound
-	}
-	return err
+    where name = $1 and disabled_at is null`, name, hash))
 }
 
 // CheckPassword is the member of staff of that name and password, or ErrWrongPassword. It takes as long

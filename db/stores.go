@@ -87,7 +87,7 @@ func haversine(lat1, lon1, lat2, lon2 float64) float64 {
 	return sinLat*sinLat + math.Cos(lat1*rad)*math.Cos(lat2*rad)*sinLon*sinLon
 }
 
-// WaitMinutes is how long a new order takes about: the store's own time for one, and as much again for
+// WaitMinutes is about how long a new order takes: the store's own time for one, and as much again for
 // every ten that wait. The queue is counted up to waitCounted; who comes later than in half an hour does not stand in it.
 func WaitMinutes(ctx context.Context, q Querier, stores []*Store) (map[int32]int, error) {
 	ids := make([]int32, len(stores))

@@ -34,7 +34,7 @@ func TestServerWithoutTheLastCommits(t *testing.T) {
 	}
 	board := w.hub.WatchBoard(w.store.ID)
 	defer board.Close()
-	listener := `select pid from pg_stat_activity where datname = current_database() and query like 'select left(pg_walfile_name%'`
+	listener := `select pid from pg_stat_activity where datname = current_database() and query = 'listen frenchpress_orders'`
 	dbtest.Becomes(t, 10*time.Second, "a listener", func() bool {
 		var pid int
 		return pool.QueryRow(t.Context(), listener).Scan(&pid) == nil

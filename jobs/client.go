@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime/debug"
 	"slices"
 	"time"
 
@@ -24,7 +23,7 @@ import (
 // The queues, so that nothing waits behind work of another kind.
 const (
 	queueCharge = "charge" // groups of orders, straight after they were placed
-	queueSettle = "settle" // single orders: what was unanswered, refunds
+	queueSettle = "settle" // single orders: what was unanswered, refunds, what the provider tells
 	queueNotify = "notify"
 	queueTimers = "timers"
 
@@ -212,9 +211,6 @@ func (f *failures) HandleError(ctx context.Context, job *rivertype.JobRow, err e
 }
 
 func (f *failures) HandlePanic(ctx context.Context, job *rivertype.JobRow, panicVal any, trace string) *river.ErrorHandlerResult {
-	if trace == "" {
-		trace = string(debug.Stack())
-	}
 	f.log.ErrorContext(ctx, "job panicked", "job", job.ID, "kind", job.Kind, "args", string(job.EncodedArgs), "attempt", job.Attempt,
 		"panic", fmt.Sprint(panicVal), "trace", trace)
 	return nil

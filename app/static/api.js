@@ -1,4 +1,5 @@
-// Calls of the JSON API. There are three ends: an answer, a Problem the server told, or Unreachable.
+// Calls of the JSON API. There are three ends, unless the caller gives up: an answer, a Problem the server told, or
+// Unreachable.
 
 /** Problem is an answer that is not a success (RFC 9457). */
 export class Problem extends Error {

@@ -1,7 +1,7 @@
 // The basket as a slip of paper: at the side of a wide screen, a sheet on a small one.
 import { faultWords } from './api.js';
 import { MOST_OF_A_LINE } from './basket.js';
-import { unitWords } from './choices.js';
+import { itemsOf, optionsOf, unitWords } from './choices.js';
 import { closable, fill, h, one, say, stepper } from './dom.js';
 import { minorOf, money } from './money.js';
 import { quoter } from './quotes.js';
@@ -36,7 +36,7 @@ export function basketPanel(store, basket, { menu, edit }) {
   function drawLines() {
     const list = one('#basket-lines');
     basket.lines.forEach((line, at) => {
-      const item = menu()?.categories.flatMap((category) => category.items).find((each) => each.id === line.item);
+      const item = itemsOf(menu()).find((each) => each.id === line.item);
       const key = JSON.stringify([{ ...line, quantity: 0 }, panel.gone.get(at), Boolean(item)]);
       if (rows[at]?.key !== key) rows[at] = { key, ...rowOf(line, at, item) };
       rows[at].steps.set(line.quantity, true, line.quantity < MOST_OF_A_LINE);
@@ -138,7 +138,7 @@ function place() {
 }
 
 function lineWords(item, line) {
-  const options = item.option_groups.flatMap((group) => group.options);
+  const options = optionsOf(item);
   const words = (line.options ?? []).map((named) => unitWords(options.find((option) => option.id === named.id)?.name ?? named.id, named.units));
   const size = item.sizes.find((each) => each.id === line.size)?.name;
   return { name: item.name, options: [size, ...words].filter(Boolean).join(', ') };

@@ -22,8 +22,11 @@ function only(group, units, id) {
   for (const other of group.options) if (other.id !== id) units.set(other.id, 0);
 }
 
+/** itemsOf are all items of a menu; none where it has not been read. */
+export const itemsOf = (menu) => menu?.categories.flatMap((category) => category.items) ?? [];
+
 /** optionsOf are all options of an item. */
-const optionsOf = (item) => item.option_groups.flatMap((group) => group.options);
+export const optionsOf = (item) => item.option_groups.flatMap((group) => group.options);
 
 /** takesOne tells whether a group is a choice of one among several. */
 export function takesOne(group) {

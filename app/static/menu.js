@@ -3,6 +3,7 @@ import { call } from './api.js';
 import { openBasket } from './basket.js';
 import { basketPanel } from './basket_panel.js';
 import { checkout } from './checkout.js';
+import { itemsOf } from './choices.js';
 import { all, fill, flag, h, one, say } from './dom.js';
 import { openItem } from './item.js';
 import { kept } from './keep.js';
@@ -19,7 +20,7 @@ const panel = basketPanel(store, basket, { menu: () => menu, edit });
 checkout(store, basket, panel, { now: () => shop, look });
 
 const cardOf = (id) => one(`.item[data-item="${CSS.escape(id)}"]`);
-const itemOf = (id) => menu?.categories.flatMap((category) => category.items).find((item) => item.id === id);
+const itemOf = (id) => itemsOf(menu).find((item) => item.id === id);
 const drawingOf = (id) => one('img', cardOf(id) ?? document)?.getAttribute('src') ?? '/static/art/cup.svg';
 
 async function look() {
@@ -29,7 +30,7 @@ async function look() {
   } catch {
     return; // the printed menu stays; the next look comes soon
   }
-  menu.categories.flatMap((category) => category.items).forEach(mark);
+  itemsOf(menu).forEach(mark);
   banner();
   if (first || panel.stuck) panel.refresh();
 }

@@ -1,5 +1,6 @@
 // The list of what can be sold out: items, and options of items.
 import { call } from './api.js';
+import { itemsOf, optionsOf } from './choices.js';
 import { closable, fill, h, one } from './dom.js';
 import { steady } from './steady.js';
 import { MINUTE, back, endOfDay } from './times.js';
@@ -35,12 +36,9 @@ export function soldOutList(store, { push, pending, now }) {
     if (focus) keyed(focus)?.focus();
   });
 
-  const itemsOf = () => menu?.categories.flatMap((category) => category.items) ?? [];
-  const optionsOf = (items) => items.flatMap((item) => item.option_groups).flatMap((group) => group.options);
-
   function sections() {
-    const items = itemsOf();
-    const options = new Map(optionsOf(items).map((option) => [option.id, option]));
+    const items = itemsOf(menu);
+    const options = new Map(items.flatMap(optionsOf).map((option) => [option.id, option]));
     const rows = (kind, things) => things.map((thing) => ({ kind, ...thing, ...ahead(kind, thing) })).filter((thing) => thing.name.toLowerCase().includes(search.value.trim().toLowerCase()));
     const all = [...rows('item', items), ...rows('option', [...options.values()])];
     const out = all.filter((thing) => !thing.available);
@@ -83,7 +81,7 @@ export function soldOutList(store, { push, pending, now }) {
   // What the shop has taken holds before the menu has been read again.
   function answered(command, result) {
     if (result.result === 'applied') {
-      const named = command.item ? itemsOf() : optionsOf(itemsOf());
+      const named = command.item ? itemsOf(menu) : itemsOf(menu).flatMap(optionsOf);
       named.filter(({ id }) => id === (command.item ?? command.option))
         .forEach((thing) => Object.assign(thing, { available: command.type === 'available', available_from: command.until }));
     }

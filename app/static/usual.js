@@ -1,5 +1,6 @@
 // What an item has by itself, which a ticket says more quietly than what somebody chose.
 import { call } from './api.js';
+import { itemsOf, optionsOf } from './choices.js';
 
 /**
  * usualOptions knows the options that items have by themselves, as far as the menu has been read: is(line, option) tells
@@ -14,7 +15,7 @@ export function usualOptions(store, changed) {
       const menu = await call('GET', `/v1/stores/${store}/menu`);
       if (menu.version === version) return;
       version = menu.version;
-      units = new Map(menu.categories.flatMap((category) => category.items).map((item) => [item.id, defaults(item)]));
+      units = new Map(itemsOf(menu).map((item) => [item.id, defaults(item)]));
       changed();
     } catch {
       // Then tickets say everything alike.
@@ -24,4 +25,4 @@ export function usualOptions(store, changed) {
   return { load, is: (line, option) => units.get(line.item)?.get(option.id) === option.units };
 }
 
-const defaults = (item) => new Map(item.option_groups.flatMap((group) => group.options).map((option) => [option.id, option.default_units]));
+const defaults = (item) => new Map(optionsOf(item).map((option) => [option.id, option.default_units]));

@@ -23,7 +23,8 @@ const (
 	nNumbers
 )
 
-// What a line says that is of no refund: unchanged is a refusal, behind which the line before says more of the intent.
+// What stands at nRefund in a line that is of no refund: unchanged is a call that was refused, so that the line before it
+// still is the intent's last change.
 const (
 	noRefund  = -1
 	unchanged = -2
