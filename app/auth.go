@@ -63,7 +63,7 @@ func (a *API) authenticate(c echo.Context, live bool) (*principal, error) {
 		return nil, err
 	case !given:
 		return a.sessionPrincipal(c)
-	case strings.HasPrefix(token, "fpo_"):
+	case strings.HasPrefix(token, db.OrderPrefix):
 		ref, ok := db.ParseOrderToken(a.secret, token)
 		if !ok {
 			return nil, unauthenticated("the order's token is not one of ours")
@@ -71,7 +71,7 @@ func (a *API) authenticate(c echo.Context, live bool) (*principal, error) {
 		return &principal{who: byCustomer, order: ref}, nil
 	}
 	ctx := c.Request().Context()
-	if strings.HasPrefix(token, "fpd_") {
+	if strings.HasPrefix(token, db.DevicePrefix) {
 		device, err := a.pairings.Device(ctx, token)
 		if err != nil {
 			return nil, refusedToken(err)

@@ -1,11 +1,15 @@
 package main
 
 import (
+	"net/http"
 	"strings"
 	"testing"
 
 	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/chromedp"
 
+	"frenchpress/db"
 	"frenchpress/db/dbtest"
 )
 
@@ -57,4 +61,41 @@ func browseReceipt(t *testing.T, b *browser) {
 	stranger := b.tab(t, s, desktop)
 	stranger.open("/" + testStore + "/orders/" + o.ID + "/receipt")
 	stranger.sees(".news", "No receipt to show")
+}
+
+// browseNoMemory looks at an order where the browser forbids pages to keep anything: only the address has the token.
+func browseNoMemory(t *testing.T, b *browser) {
+	s := openShop(t)
+	o := s.placed(t, latte(nil))
+	customer := b.tab(t, s, phone)
+	invoke(customer, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{
+		Source: "Object.defineProperty(window, 'localStorage', { get() { throw new DOMException('forbidden', 'SecurityError'); } })",
+	})
+	customer.open("/" + testStore + "/orders/" + o.ID + "#token=" + o.Token)
+	customer.sees(".news", "We have your order")
+	eval[chromedp.Void](customer, "(window.gone = true, location.reload())")
+	customer.until("it is loaded again", "!window.gone")
+	customer.sees(".news", "We have your order")
+	customer.tap("#order-lines a", "Receipt")
+	customer.sees("#receipt-body", "Receipt for order")
+	customer.tap(".masthead a", "Back to the order")
+	customer.sees(".news", "We have your order")
+}
+
+// browseSteady has an order change under a finger: what stays the same is not drawn anew, and still does what it says.
+func browseSteady(t *testing.T, b *browser) {
+	s := openShop(t)
+	o := s.placed(t, large(nil))
+	customer := b.tab(t, s, phone)
+	customer.open("/" + testStore + "/orders/" + o.ID + "#token=" + o.Token)
+	customer.sees("#order-acts .danger", "Cancel this order")
+	eval[chromedp.Void](customer, "document.querySelector('#order-acts .danger').pressed = true")
+	s.refund(t, s.staff(t, "mia", db.Support), s.get(t, o), units(0, 1)).wants(t, http.StatusAccepted)
+	customer.sees(".news-more", "went back to you")
+	if !eval[bool](customer, "document.querySelector('#order-acts .danger').pressed") {
+		t.Error("the button to cancel is another one now")
+	}
+	customer.tap("#order-acts .danger")
+	customer.tap("#cancel-yes")
+	customer.sees(".news", "This order was cancelled")
 }

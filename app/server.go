@@ -136,7 +136,7 @@ func (s *Server) openDatabase(ctx context.Context, config Config, log *slog.Logg
 	return pool, nil
 }
 
-// newAPI opens all that handlers work with, and starts none of it.
+// newAPI opens all that handlers work with; what runs beside them is for startWork.
 func newAPI(ctx context.Context, config Config, log *slog.Logger, pool, queue *pgxpool.Pool, provider *jobs.Provider) (*API, error) {
 	a := &API{
 		config: config, log: log, pool: pool, queue: queue, metrics: newMetrics(), sessions: newSessions(pool),

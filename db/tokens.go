@@ -11,11 +11,11 @@ import (
 	"github.com/google/uuid"
 )
 
-// The tokens say what they are. An order's is derived from the secret and never stored; those of
+// The tokens say by their first letters what they are. An order's is derived from the secret and never stored; those of
 // devices and staff are random and stored as hashes.
 const (
-	orderPrefix  = "fpo_"
-	devicePrefix = "fpd_"
+	OrderPrefix  = "fpo_"
+	DevicePrefix = "fpd_"
 	staffPrefix  = "fps_"
 
 	macBytes    = 20
@@ -28,12 +28,12 @@ var tokenEncoding = base64.RawURLEncoding.Strict()
 func OrderToken(secret []byte, ref OrderRef) string {
 	raw := binary.BigEndian.AppendUint32(nil, uint32(ref.StoreID))
 	raw = append(raw, ref.ID[:]...)
-	return orderPrefix + tokenEncoding.EncodeToString(append(raw, orderMAC(secret, raw)...))
+	return OrderPrefix + tokenEncoding.EncodeToString(append(raw, orderMAC(secret, raw)...))
 }
 
 // ParseOrderToken is the order whose token it is, false if it is nobody's.
 func ParseOrderToken(secret []byte, token string) (OrderRef, bool) {
-	raw, ok := decodeToken(token, orderPrefix, 20+macBytes)
+	raw, ok := decodeToken(token, OrderPrefix, 20+macBytes)
 	if !ok || !hmac.Equal(raw[20:], orderMAC(secret, raw[:20])) {
 		return OrderRef{}, false
 	}
@@ -50,12 +50,12 @@ func orderMAC(secret, of []byte) []byte {
 // newDeviceToken is a random token that names its store, which the look-up needs.
 func newDeviceToken(storeID int32) string {
 	raw := binary.BigEndian.AppendUint32(nil, uint32(storeID))
-	return devicePrefix + tokenEncoding.EncodeToString(append(raw, random()...))
+	return DevicePrefix + tokenEncoding.EncodeToString(append(raw, random()...))
 }
 
 // storeOfDeviceToken is the store that a device token names; nothing is proved by it.
 func storeOfDeviceToken(token string) (int32, bool) {
-	raw, ok := decodeToken(token, devicePrefix, 4+randomBytes)
+	raw, ok := decodeToken(token, DevicePrefix, 4+randomBytes)
 	if !ok {
 		return 0, false
 	}
