@@ -141,7 +141,8 @@ func (a *API) price(c echo.Context, store *db.Store, r *orderRequest) (*db.Order
 		return nil, err
 	}
 	quote, faults := view.Price(r.quote)
-	if at := r.pickupAt; at != nil && (at.Before(now.Add(-time.Minute)) || at.After(now.Add(db.MaxAhead))) {
+	// Who writes the time without fractions of a second and means now is not late.
+	if at := r.pickupAt; at != nil && (at.Before(now.Truncate(time.Second)) || at.After(now.Add(db.MaxAhead))) {
 		faults.Add("/pickup_at", "must lie between now and a week from now")
 	}
 	if r.method == "counter" && r.quote.Fulfilment == "pickup" {
