@@ -85,14 +85,14 @@ func (c *Cluster) prepareDir() error {
 		return err
 	}
 	if err := os.MkdirAll(filepath.Dir(c.dir), 0o755); err != nil {
-		return err
+		return fmt.Errorf("the data directory cannot be used: %w", err)
 	}
 	if err := os.Mkdir(c.dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
+		return fmt.Errorf("the data directory cannot be used: %w", err)
 	}
 	entries, err := os.ReadDir(c.dir)
 	if err != nil {
-		return err
+		return fmt.Errorf("the data directory cannot be used: %w", err)
 	}
 	// The sandbox's books are there first where the shop ran on another database before.
 	entries = slices.DeleteFunc(entries, func(e fs.DirEntry) bool { return e.IsDir() && e.Name() == "sandbox" })
