@@ -12,6 +12,8 @@ type Basket struct {
 	End     []byte
 	Counter bool  // paid at the till
 	Total   int64 // as quoted before the run, for placing without a quote
+	Tip     int64
+	lines   []wanted
 }
 
 // wants are the lines of the baskets, made of what the contract says every demo menu has.
@@ -49,7 +51,7 @@ func makeBaskets(payment Payment, mark string, emails bool) []*Basket {
 }
 
 func makeBasket(i int, lines string, counter bool, name string, emails bool) *Basket {
-	fulfilment, tip := "pickup", i%2*100
+	fulfilment, tip := "pickup", int64(i%2*100)
 	pay := `{"method":"card","token":"tok_visa"}`
 	if counter {
 		pay = `{"method":"counter"}`
@@ -65,11 +67,17 @@ func makeBasket(i int, lines string, counter bool, name string, emails bool) *Ba
 	if err != nil {
 		panic(err) // strings always marshal
 	}
+	var asked []wanted
+	if err := json.Unmarshal([]byte(lines), &asked); err != nil {
+		panic(err) // they are ours
+	}
 	what := fmt.Sprintf(`{"fulfilment":%q,"lines":%s,"tip":%d`, fulfilment, lines, tip)
 	return &Basket{
 		Quote:   []byte(what + "}"),
 		Place:   fmt.Appendf(nil, `%s,"customer":%s,"payment":%s,"expected_total":`, what, who, pay),
 		End:     []byte("}"),
 		Counter: counter,
+		Tip:     tip,
+		lines:   asked,
 	}
 }

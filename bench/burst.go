@@ -49,8 +49,8 @@ type samples struct {
 // Run places orders in bursts, or more of them than the target can do. Being refused with 503 and a Retry-After is no
 // fault here.
 func (s *burstRun) Run(ctx context.Context) error {
-	if s.Overload > 0 && s.Peak <= 0 || s.Bursts < 1 || s.Every <= 0 || s.For <= 0 {
-		return errors.New("an overload needs a peak, bursts a count and a pause")
+	if err := s.check(); err != nil {
+		return err
 	}
 	l, err := s.load(ctx)
 	if err != nil {
@@ -65,7 +65,22 @@ func (s *burstRun) Run(ctx context.Context) error {
 		return err
 	}
 	r.ReadBack = l.readBack("placed")
+	if r.Accepted == 0 {
+		l.Faults.Add(faultf("goodput", "no order was accepted"))
+	}
 	return s.finish(l, r, s)
+}
+
+func (s *burstRun) check() error {
+	switch {
+	case s.Overload == 0 && (s.Bursts < 1 || s.Every <= 0 || s.Rate < 1):
+		return errors.New("bursts need a count, a pause, and a rate of at least 1")
+	case s.Overload != 0 && (!(s.Overload > 0) || !(s.Peak > 0) || s.For < leastOverload):
+		return fmt.Errorf("an overload needs a number above 0, a peak, and to last for %s or more", leastOverload)
+	case s.Peak*max(s.Overload, 1)*s.For.Seconds()*2 > maxArrivals:
+		return fmt.Errorf("more than %d arrivals", maxArrivals)
+	}
+	return nil
 }
 
 func (s *burstRun) measure(ctx context.Context, l *Load) (*Report, error) {

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"fmt"
+	"math"
+	"strings"
 	"testing"
 	"time"
 )
@@ -49,6 +52,45 @@ func TestNeverRecovered(t *testing.T) {
 	}
 	if parts := s.phases(overload(10, 3, 30*time.Second)); parts[2].Recovered != nil {
 		t.Errorf("recovered after %f", *parts[2].Recovered)
+	}
+}
+
+// An interrupt leaves seconds without orders, which recovered from nothing.
+func TestInterruptedOverloadHasNotRecovered(t *testing.T) {
+	t.Parallel()
+	var s samples
+	s.serve(0, 10, time.Millisecond, false)
+	if parts := s.phases(overload(10, 3, leastOverload)); parts[2].Recovered != nil {
+		t.Errorf("recovered after %f", *parts[2].Recovered)
+	}
+}
+
+func TestBurstsOfNothingFail(t *testing.T) {
+	t.Parallel()
+	for name, run := range map[string]struct {
+		change func(*burstRun)
+		lies   lies
+		says   string
+	}{
+		"bursts":              {func(*burstRun) {}, lies{}, ""},
+		"all refused":         {func(*burstRun) {}, lies{refuses: true}, "1 faults"},
+		"overload":            {func(s *burstRun) { s.Overload, s.Peak, s.For = 2, 5, leastOverload }, lies{}, ""},
+		"all of it refused":   {func(s *burstRun) { s.Overload, s.Peak, s.For = 2, 5, leastOverload }, lies{refuses: true}, "1 faults"},
+		"less than one":       {func(s *burstRun) { s.Rate = 0.9 }, lies{}, "at least 1"},
+		"no number":           {func(s *burstRun) { s.Rate = math.NaN() }, lies{}, "above 0"},
+		"a negative overload": {func(s *burstRun) { s.Overload, s.Peak, s.For = -3, 5, leastOverload }, lies{}, "above 0"},
+		"a short overload":    {func(s *burstRun) { s.Overload, s.Peak, s.For = 3, 5, 2 }, lies{}, "3s or more"},
+		"an endless peak":     {func(s *burstRun) { s.Overload, s.Peak, s.For = 3, math.Inf(1), leastOverload }, lies{}, "more than"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, s := loadOn(t, openShop(t, run.lies).URL, func(s *Settings) { s.Rate = 5 })
+			burst := &burstRun{Settings: *s, Bursts: 1, Every: 100 * time.Millisecond, For: leastOverload}
+			run.change(burst)
+			if err := burst.Run(t.Context()); !strings.Contains(fmt.Sprint(err), run.says) || (err == nil) != (run.says == "") {
+				t.Error(err)
+			}
+		})
 	}
 }
 

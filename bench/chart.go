@@ -37,7 +37,7 @@ type Tick struct {
 	Label string
 }
 
-// Line is one row of values.
+// Line is one row of values, with gaps where Y is no number.
 type Line struct {
 	Name string
 	X, Y []float64
@@ -77,13 +77,31 @@ func (c *Chart) drawAxes(b *strings.Builder) {
 
 func (c *Chart) drawLine(b *strings.Builder, i int, line Line) {
 	ink := inks[i%len(inks)]
-	fmt.Fprintf(b, `<polyline fill="none" stroke="%s" stroke-width="1.6" stroke-linejoin="round" points="`, ink)
-	for k := range line.X {
-		fmt.Fprintf(b, "%.1f,%.1f ", c.x(line.X[k]), c.y(line.Y[k]))
+	for _, points := range c.pieces(line) {
+		fmt.Fprintf(b, `<polyline fill="none" stroke="%s" stroke-width="1.6" stroke-linejoin="round" stroke-linecap="round" points="%s"/>`+"\n", ink, points)
 	}
 	y := top + 12 + 20*i
-	fmt.Fprintf(b, `"/>`+"\n"+`<rect x="%d" y="%d" width="12" height="3" fill="%s"/><text x="%d" y="%d">%s</text>`+"\n",
+	fmt.Fprintf(b, `<rect x="%d" y="%d" width="12" height="3" fill="%s"/><text x="%d" y="%d">%s</text>`+"\n",
 		chartWidth-right+14, y-5, ink, chartWidth-right+32, y, html.EscapeString(line.Name))
+}
+
+// pieces are the points of a line between its gaps. The first of each stands twice, so that one alone is a dot.
+func (c *Chart) pieces(line Line) (pieces []string) {
+	var points []string
+	for k, y := range line.Y {
+		gap := math.IsNaN(y)
+		if !gap {
+			point := fmt.Sprintf("%.1f,%.1f", c.x(line.X[k]), c.y(y))
+			if len(points) == 0 {
+				points = append(points, point)
+			}
+			points = append(points, point)
+		}
+		if (gap || k == len(line.Y)-1) && len(points) > 0 {
+			pieces, points = append(pieces, strings.Join(points, " ")), nil
+		}
+	}
+	return pieces
 }
 
 func (c *Chart) x(v float64) float64 { return left + c.X.share(v)*float64(chartWidth-left-right) }

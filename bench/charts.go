@@ -1,6 +1,7 @@
 package main
 
 import (
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -57,9 +58,17 @@ func (r *Report) latencyOverTime() *Chart {
 		if _, ok := r.Steps[step]; !ok || !slices.Contains([]string{"menu", "place", "whole", "screen", "shed"}, step) {
 			continue
 		}
+		measured := func(figure func(Quantiles) float64) func(_, now Second) float64 {
+			return func(_, now Second) float64 {
+				if q, ok := now.Steps[step]; ok {
+					return figure(q)
+				}
+				return math.NaN()
+			}
+		}
 		c.Lines = append(c.Lines,
-			r.overTime(step+" p50", func(_, now Second) float64 { return now.Steps[step].P50 }),
-			r.overTime(step+" p99", func(_, now Second) float64 { return now.Steps[step].P99 }))
+			r.overTime(step+" p50", measured(func(q Quantiles) float64 { return q.P50 })),
+			r.overTime(step+" p99", measured(func(q Quantiles) float64 { return q.P99 })))
 	}
 	c.Y = logarithmic("ms", least(c.Lines), most(c.Lines))
 	return c
@@ -111,7 +120,9 @@ func (r *Report) timeAxis() Axis {
 func most(lines []Line) (value float64) {
 	for _, line := range lines {
 		for _, y := range line.Y {
-			value = max(value, y)
+			if y > value { // never so of a gap
+				value = y
+			}
 		}
 	}
 	return value

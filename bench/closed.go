@@ -11,9 +11,9 @@ import (
 const faultPause = 100 * time.Millisecond
 
 // drive serves customers at the settings' rate, or keeps so many busy instead if there are clients.
-func (s *Settings) drive(ctx context.Context, l *Load, clients int, serve func(Arrival) error) {
+func (s *Settings) drive(ctx context.Context, l *Load, clients uint, serve func(Arrival) error) {
 	if clients > 0 {
-		l.RunClosed(ctx, clients, s.Duration, serve)
+		l.RunClosed(ctx, int(clients), s.Duration, serve)
 	} else {
 		l.Run(ctx, arrivals(s.phases(), s.random()), serve)
 	}

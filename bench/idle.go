@@ -34,14 +34,14 @@ func (s *watchRun) runIdle(ctx context.Context) error {
 	}
 	defer l.Pool.Close()
 	time.Sleep(calm)
-	l.Run(ctx, arrivals(s.phases(), s.random()), func(Arrival) error {
+	l.Run(ctx, arrivals(s.phases(), s.random()), func(a Arrival) error {
 		var v *visit
 		select {
 		case v = <-visits:
 		default:
 			return faultf("generator", "every stream is busy or lost")
 		}
-		if err := v.nudge(); err != nil {
+		if err := v.nudge(a.At); err != nil {
 			v.live.Close()
 			l.Meter.Streams.Add(-1)
 			return err
@@ -96,15 +96,15 @@ func (l *Load) openIdle(a Arrival) (*visit, error) {
 	return v, nil
 }
 
-// nudge starts an order or takes that back.
-func (v *visit) nudge() error {
+// nudge starts an order or takes that back. It was meant to come at a time.
+func (v *visit) nudge(at time.Time) error {
 	v.calls = v.load.Pool.Get()
 	defer func() { v.load.Pool.Put(v.calls) }()
 	switch v.state.Status {
 	case "placed":
-		return v.change("start", "in_progress")
+		return v.change(at, "start", "in_progress")
 	case "in_progress":
-		return v.change("undo", "placed", fmt.Appendf(nil, `,"base_version":%d`, v.shown)...)
+		return v.change(at, "undo", "placed", fmt.Appendf(nil, `,"base_version":%d`, v.shown)...)
 	}
 	return errors.New("an idle order is " + v.state.Status)
 }

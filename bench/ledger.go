@@ -11,19 +11,19 @@ const maxAccepted = 5_000_000
 
 // Accepted is an order that the target promised: what it owes us.
 type Accepted struct {
-	ID    uuid.UUID
-	Store int32
-	Total int64
+	Store   int32
+	Total   int64
+	Counter bool // the customer wanted to pay there
 }
 
 // Ledger keeps every accepted order. Safe for concurrent use.
 type Ledger struct {
 	mu     sync.Mutex
-	orders []Accepted
+	orders map[uuid.UUID]Accepted
 }
 
-// Add notes an order. It fails when there is no place left.
-func (l *Ledger) Add(store *Store, o *Order) error {
+// Add notes an order. It fails when another customer has it already, or there is no place left.
+func (l *Ledger) Add(store *Store, o *Order, counter bool) error {
 	id, err := uuid.Parse(o.ID)
 	if err != nil {
 		return faultf("answer", "order id %q: %w", o.ID, err)
@@ -33,20 +33,28 @@ func (l *Ledger) Add(store *Store, o *Order) error {
 	if len(l.orders) >= maxAccepted {
 		return faultf("generator", "more than %d orders", maxAccepted)
 	}
-	l.orders = append(l.orders, Accepted{id, store.Index, o.Total})
+	if _, known := l.orders[id]; known {
+		return faultf("twice", "order %s was given to two customers", id)
+	}
+	if l.orders == nil {
+		l.orders = map[uuid.UUID]Accepted{}
+	}
+	l.orders[id] = Accepted{store.Index, o.Total, counter}
 	return nil
 }
 
-// ByStore gives the accepted orders of each store.
-func (l *Ledger) ByStore() map[int32]map[uuid.UUID]int64 {
+// ByStore gives the accepted orders of each store that was asked for one.
+func (l *Ledger) ByStore(stores []*Store) map[int32]map[uuid.UUID]Accepted {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	stores := map[int32]map[uuid.UUID]int64{}
-	for _, o := range l.orders {
-		if stores[o.Store] == nil {
-			stores[o.Store] = map[uuid.UUID]int64{}
+	accepted := map[int32]map[uuid.UUID]Accepted{}
+	for _, store := range stores {
+		if store.asked.Load() {
+			accepted[store.Index] = map[uuid.UUID]Accepted{}
 		}
-		stores[o.Store][o.ID] = o.Total
 	}
-	return stores
+	for id, o := range l.orders {
+		accepted[o.Store][id] = o
+	}
+	return accepted
 }

@@ -17,7 +17,7 @@ const (
 
 type lifecycleRun struct {
 	Settings `embed:""`
-	Clients  int `help:"Instead of a rate: so many customers, the next one starting when one has his coffee. Finds the most that a target can do."`
+	Clients  uint `help:"Instead of a rate: so many customers, the next one starting when one has his coffee. Finds the most that a target can do."`
 }
 
 // Run puts a constant rate of whole orders on the target, or as many as it can finish.
@@ -37,6 +37,9 @@ func (s *Settings) lifecycles(ctx context.Context, scenario string, settings any
 		return err
 	}
 	l.browseAll()
+	if err := l.priceAll(); err != nil {
+		return err
+	}
 	run(l)
 	r := l.report(scenario)
 	if s.ReadBack {
@@ -175,7 +178,7 @@ func (v *visit) finish() error {
 	if o.Total != v.total {
 		return faultf("total", "order %s: %d in the end, %d when placed", v.id, o.Total, v.total)
 	}
-	if err := o.paidOnce(); err != nil {
+	if err := o.paidOnce(v.a.Basket.Counter); err != nil {
 		return err
 	}
 	_, err = v.live.Next(endPatience)

@@ -78,11 +78,11 @@ func (l *Load) Run(ctx context.Context, starts iter.Seq[time.Duration], serve fu
 
 // waitFor waits for a time and then for a place among those in flight.
 func (l *Load) waitFor(ctx context.Context, at time.Time) bool {
-	for left := time.Until(at); left > 0; left = time.Until(at) {
+	for left := time.Until(at); left > 0 && ctx.Err() == nil; left = time.Until(at) {
 		time.Sleep(min(left, nap))
-		if ctx.Err() != nil {
-			return false
-		}
+	}
+	if ctx.Err() != nil { // also of a generator that is behind and never waits
+		return false
 	}
 	select {
 	case l.places <- struct{}{}:

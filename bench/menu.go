@@ -15,13 +15,13 @@ const browsers = 8
 type menuRun struct {
 	Settings    `embed:""`
 	Conditional float64 `help:"Share of the requests, 0 to 1, that come from a phone which has the menu (If-None-Match)."`
-	Clients     int     `help:"Instead of a rate: so many clients, each asking again as soon as it is answered. Finds the most that a target can do."`
+	Clients     uint    `help:"Instead of a rate: so many clients, each asking again as soon as it is answered. Finds the most that a target can do."`
 }
 
 // Run reads menus.
 func (s *menuRun) Run(ctx context.Context) error {
-	if s.Conditional < 0 || s.Conditional > 1 || s.Clients < 0 {
-		return fmt.Errorf("conditional must be from 0 to 1, clients from 0")
+	if !(s.Conditional >= 0 && s.Conditional <= 1) {
+		return fmt.Errorf("conditional must be from 0 to 1")
 	}
 	l, err := s.load(ctx)
 	if err != nil {

@@ -105,41 +105,17 @@ func (o *Order) readPayment(payment gjson.Result) {
 	})
 }
 
-// paidOnce checks that exactly the total was taken, or for the counter that nothing was yet.
-func (o *Order) paidOnce() error {
+// paidOnce checks that exactly the total was taken, or of who wanted to pay at the counter that nothing was yet.
+func (o *Order) paidOnce(counter bool) error {
 	p := o.Payment
 	switch {
-	case p.Method == "counter" && p.Status == "due" && p.Captured == 0 && p.Refunded == 0:
-	case p.Status == "captured" && p.Captured == o.Total && p.Refunded == 0:
+	case counter && p.Method == "counter" && p.Status == "due" && p.Captured == 0 && p.Refunded == 0:
+	case !counter && p.Method == "card" && p.Status == "captured" && p.Captured == o.Total && p.Refunded == 0:
 	default:
-		return faultf("payment", "order %s of %d: payment is %s, %d captured, %d refunded", o.ID, o.Total, p.Status, p.Captured, p.Refunded)
+		return faultf("payment", "order %s of %d, at the counter %t: payment by %s is %s, %d captured, %d refunded", o.ID, o.Total, counter,
+			p.Method, p.Status, p.Captured, p.Refunded)
 	}
 	return nil
-}
-
-// readQuote reads a quote's total and checks that the sum is right.
-func readQuote(raw []byte) (total int64, err error) {
-	var subtotal, discount, tax, tip int64
-	parsed := gjson.Parse(text(raw))
-	parsed.ForEach(func(name, value gjson.Result) bool {
-		switch name.Str {
-		case "subtotal":
-			subtotal = value.Int()
-		case "discount":
-			discount = value.Int()
-		case "tax":
-			tax = value.Int()
-		case "tip":
-			tip = value.Int()
-		case "total":
-			total = value.Int()
-		}
-		return true
-	})
-	if total <= 0 || total != subtotal-discount+tax+tip {
-		return 0, faultf("total", "a quote does not add up: %.200s", raw)
-	}
-	return total, nil
 }
 
 // newKey is a random UUID as a real shop's page or board makes them.

@@ -5,6 +5,9 @@ import (
 	"time"
 )
 
+// leastOverload leaves a second of the peak before it.
+const leastOverload = 3 * time.Second
+
 // overload is what a target is asked for: what it can do, more than that for a time, and again what it can do.
 func overload(peak, times float64, length time.Duration) []Phase {
 	return []Phase{
@@ -27,7 +30,7 @@ func (s *samples) phases(phases []Phase) (parts []Part) {
 	usual := s.usual(phases[0].For)
 	for at := after; at < from; at += time.Second {
 		second, _ := s.part("", at, time.Second)
-		if second.Shed == 0 && second.Accepted == second.Offered && second.Place.P99 < 2*usual {
+		if second.Offered > 0 && second.Shed == 0 && second.Accepted == second.Offered && second.Place.P99 < 2*usual {
 			seconds := (at - after).Seconds()
 			parts[2].Recovered = &seconds
 			break

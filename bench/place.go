@@ -2,12 +2,13 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"time"
 )
 
 type placeRun struct {
 	Settings `embed:""`
-	Clients  int `help:"Instead of a rate: so many customers, the next one starting when one is answered. Finds the most that a target can do."`
+	Clients  uint `help:"Instead of a rate: so many customers, the next one starting when one is answered. Finds the most that a target can do."`
 }
 
 // Run places orders at a constant rate, or as fast as the target answers, then reads back what was accepted.
@@ -43,6 +44,7 @@ func (l *Load) place(a Arrival) error {
 
 // placeOn places an order that was quoted and checks the answer.
 func (l *Load) placeOn(c *Conn, a Arrival, total int64) (o Order, err error) {
+	a.Store.asked.Store(true)
 	c.Request("POST", "/v1/stores/", a.Store.Slug, "/orders")
 	c.Header("Idempotency-Key", newKey())
 	c.Body(a.Basket.Place, c.number(total), a.Basket.End)
@@ -56,8 +58,11 @@ func (l *Load) placeOn(c *Conn, a Arrival, total int64) (o Order, err error) {
 		return o, err
 	}
 	l.Meter.Accepted.Add(1)
-	if err := l.Ledger.Add(a.Store, &o); err != nil {
+	if err := l.Ledger.Add(a.Store, &o, a.Basket.Counter); err != nil {
 		return o, err
+	}
+	if _, err := a.Basket.readPriced(c.Answer()); err != nil {
+		return o, fmt.Errorf("order %s: %w", o.ID, err)
 	}
 	switch settled := o.Status != "payment_pending"; {
 	case o.Total != total:
@@ -80,11 +85,14 @@ func (l *Load) quoteOn(c *Conn, store *Store, basket *Basket) (total int64, err 
 	if c.Status() != 200 {
 		return 0, c.refused("quoting")
 	}
-	return readQuote(c.Answer())
+	return basket.readPriced(c.Answer())
 }
 
 // quoteAll asks before the run what each basket costs; the chain's stores have one price list.
 func (l *Load) quoteAll() error {
+	if err := l.priceAll(); err != nil {
+		return err
+	}
 	c := l.Pool.Get()
 	defer l.Pool.Put(c)
 	for _, basket := range l.Baskets {

@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -90,7 +92,7 @@ func (p *Pool) dial() (net.Conn, error) {
 	}
 	tcp, err := dialer.DialContext(context.Background(), "tcp", p.host)
 	if err != nil {
-		return nil, faultf("transport", "connecting: %w", err)
+		return nil, unconnected(err)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -100,6 +102,14 @@ func (p *Pool) dial() (net.Conn, error) {
 	}
 	p.open[tcp] = struct{}{}
 	return tcp, nil
+}
+
+// unconnected tells what the generator lacks from what the target does.
+func unconnected(err error) error {
+	if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.EADDRNOTAVAIL) {
+		return faultf("generator", "connecting: %w: raise ulimit -n, or give another --source", err)
+	}
+	return faultf("transport", "connecting: %w", err)
 }
 
 func (p *Pool) forget(tcp net.Conn) {

@@ -2,7 +2,10 @@ package main
 
 import (
 	"bytes"
+	"cmp"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
 	"strconv"
@@ -30,6 +33,10 @@ type Usage struct {
 	PerThousand float64 `json:"cpu_seconds_per_1000"`
 	Memory      int64   `json:"memory_bytes"`      // now
 	MemoryPeak  int64   `json:"memory_peak_bytes"` // resident, shared pages counted once over a tree
+
+	born  int64 // when the process began: another one may have its number later
+	ticks int64 // CPU of the tree when last looked at
+	ended bool
 }
 
 // Processes watches processes that were named, each with its descendants but without those that stand under a name of
@@ -38,6 +45,7 @@ type Processes struct {
 	mu    sync.Mutex
 	roots map[int]*Usage
 	begun map[int]int64 // CPU ticks when the window began
+	blind error         // why the memory of a process could not be read
 	own   time.Duration
 }
 
@@ -46,18 +54,22 @@ type process struct {
 	pid, parent int
 	ticks       int64 // its own and those of the children it has waited for
 	pages       int64 // resident
+	born        int64 // in ticks since the machine began
+	ended       bool  // and nobody has asked how
 }
 
-// watchProcesses begins to watch. Every one of them must live.
+// watchProcesses begins to watch. Every one of them must live, and its memory must be there to read.
 func watchProcesses(pids map[string]int) (*Processes, error) {
 	p := &Processes{roots: map[int]*Usage{}}
 	for name, pid := range pids {
-		if _, err := readProcess(pid); err != nil {
+		one, err := readProcess(pid)
+		if err != nil {
 			return nil, fmt.Errorf("process %s=%d: %w", name, pid, err)
 		}
-		p.roots[pid] = &Usage{Name: name, PID: pid}
+		p.roots[pid] = &Usage{Name: name, PID: pid, born: one.born}
 	}
-	return p, nil
+	p.LookAtTrees()
+	return p, p.blind
 }
 
 // Begin begins the measured window.
@@ -67,9 +79,7 @@ func (p *Processes) Begin() {
 	p.begun, p.own = map[int]int64{}, ownCPU()
 	for root, tree := range p.trees() {
 		p.roots[root].Processes = len(tree)
-		for _, one := range tree {
-			p.begun[root] += one.ticks
-		}
+		p.begun[root] = p.roots[root].ticks
 	}
 }
 
@@ -96,13 +106,25 @@ func (p *Processes) End(orders int64) (usages []Usage, own Usage) {
 func (p *Processes) spent(orders int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for root, tree := range p.trees() {
-		var now int64
-		for _, one := range tree {
-			now += one.ticks
-		}
-		p.roots[root].spent(float64(now-p.begun[root])/ticks, orders)
+	p.trees()
+	for root, u := range p.roots {
+		u.spent(float64(u.ticks-p.begun[root])/ticks, orders)
 	}
+}
+
+// Faults are what keeps the figures from being true.
+func (p *Processes) Faults() (faults []error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, u := range p.roots {
+		if u.ended {
+			faults = append(faults, faultf("process", "%s (%d) has ended", u.Name, u.PID))
+		}
+	}
+	if p.blind != nil {
+		faults = append(faults, faultf("process", "%w", p.blind))
+	}
+	return faults
 }
 
 func (u *Usage) spent(cpu float64, orders int64) {
@@ -119,7 +141,9 @@ func (p *Processes) LookAtTrees() {
 	for root, tree := range p.trees() {
 		u := p.roots[root]
 		if u.Processes = len(tree); u.Processes > 1 {
-			u.remember(proportional(tree))
+			memory, err := proportional(tree)
+			p.blind = cmp.Or(p.blind, err)
+			u.remember(memory)
 		} else {
 			u.remember(tree[0].resident())
 		}
@@ -134,11 +158,15 @@ func (p *Processes) LookAtSingles() {
 		if u.Processes > 1 {
 			continue
 		}
-		if one, err := readProcess(root); err == nil {
+		if one, err := readProcess(root); err == nil && u.is(one) {
+			u.ticks = one.ticks
 			u.remember(one.resident())
 		}
 	}
 }
+
+// is tells whether it is still the same process, and lives.
+func (u *Usage) is(one process) bool { return one.born == u.born && !one.ended }
 
 func (u *Usage) remember(memory int64) {
 	u.Memory, u.MemoryPeak = memory, max(u.MemoryPeak, memory)
@@ -161,7 +189,7 @@ func (p *Processes) MemoryOf(name string) int64 {
 	return p.Memory()[name]
 }
 
-// trees gives the processes of each root.
+// trees gives the processes of each root that lives.
 func (p *Processes) trees() map[int][]process {
 	if len(p.roots) == 0 {
 		return nil
@@ -171,10 +199,19 @@ func (p *Processes) trees() map[int][]process {
 	for _, one := range all {
 		parents[one.pid] = one.parent
 	}
+	for _, u := range p.roots {
+		u.ended = !slices.ContainsFunc(all, func(one process) bool { return one.pid == u.PID && u.is(one) })
+	}
 	trees := map[int][]process{}
 	for _, one := range all {
-		if root, ok := p.rootOf(one.pid, parents); ok {
+		if root, ok := p.rootOf(one.pid, parents); ok && !p.roots[root].ended {
 			trees[root] = append(trees[root], one)
+		}
+	}
+	for root, tree := range trees {
+		p.roots[root].ticks = 0
+		for _, one := range tree {
+			p.roots[root].ticks += one.ticks
 		}
 	}
 	return trees
@@ -224,7 +261,7 @@ func readProcess(pid int) (one process, err error) {
 		n, _ := strconv.ParseInt(string(fields[at-3]), 10, 64)
 		return n
 	}
-	one = process{pid: pid, parent: int(number(4)), pages: number(24)}
+	one = process{pid: pid, parent: int(number(4)), born: number(22), pages: number(24), ended: fields[0][0] == 'Z' || fields[0][0] == 'X'}
 	for at := 14; at <= 17; at++ { // utime, stime, cutime, cstime
 		one.ticks += number(at)
 	}
@@ -234,19 +271,30 @@ func readProcess(pid int) (one process, err error) {
 func (one process) resident() int64 { return one.pages * int64(os.Getpagesize()) }
 
 // proportional adds up each process's share of its memory.
-func proportional(tree []process) (total int64) {
+func proportional(tree []process) (total int64, err error) {
 	for _, one := range tree {
-		raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", one.pid))
-		if err != nil {
-			continue // it has just ended
-		}
-		_, after, _ := bytes.Cut(raw, []byte("\nPss:"))
-		if fields := bytes.Fields(after); len(fields) > 0 {
-			kilobytes, _ := strconv.ParseInt(string(fields[0]), 10, 64)
-			total += kilobytes << 10
-		}
+		share, unread := shareOf(fmt.Sprintf("/proc/%d/smaps_rollup", one.pid))
+		total, err = total+share, cmp.Or(err, unread)
 	}
-	return total
+	return total, err
+}
+
+// shareOf reads one process's share; that of one that has just ended is 0.
+func shareOf(path string) (int64, error) {
+	raw, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	_, after, _ := bytes.Cut(raw, []byte("\nPss:"))
+	fields := bytes.Fields(after)
+	if len(fields) == 0 {
+		return 0, nil
+	}
+	kilobytes, err := strconv.ParseInt(string(fields[0]), 10, 64)
+	return kilobytes << 10, err
 }
 
 func ownCPU() time.Duration {

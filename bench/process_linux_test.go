@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"math"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -56,6 +58,67 @@ func TestTreesAreCountedApart(t *testing.T) {
 		if root, _ := p.rootOf(pid, parents); root != want {
 			t.Errorf("process %d belongs to %d, not to %d", pid, root, want)
 		}
+	}
+}
+
+// A process that ends meanwhile keeps what it took, and is a fault; so is another one of its number.
+func TestEndedProcess(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(*exec.Cmd, *Processes){
+		"not waited for": func(c *exec.Cmd, _ *Processes) {
+			_ = c.Process.Kill()
+			for one, err := readProcess(c.Process.Pid); err == nil && !one.ended; one, err = readProcess(c.Process.Pid) {
+				time.Sleep(time.Millisecond)
+			}
+		},
+		"gone": func(c *exec.Cmd, _ *Processes) {
+			_ = c.Process.Kill()
+			_ = c.Wait()
+		},
+		"another": func(c *exec.Cmd, p *Processes) { p.roots[c.Process.Pid].born-- },
+	} {
+		command := exec.CommandContext(t.Context(), "sh", "-c", work+"; echo done; read wait")
+		stdin, err := command.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		stdout, err := command.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := command.Start(); err != nil {
+			t.Fatal(err)
+		}
+		p, err := watchProcesses(map[string]int{"shop": command.Process.Pid})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.Begin()
+		_, _ = stdout.Read(make([]byte, 5))
+		p.LookAtSingles()
+		if p.LookAtTrees(); len(p.Faults()) > 0 {
+			t.Errorf("%s: %v before", name, p.Faults())
+		}
+		end(command, p)
+		if usages, _ := p.End(1); usages[0].CPU == 0 || len(p.Faults()) != 1 {
+			t.Errorf("%s: %+v, faults %v", name, usages, p.Faults())
+		}
+		_ = stdin.Close()
+		_ = command.Wait()
+	}
+}
+
+func TestUnreadableMemory(t *testing.T) {
+	t.Parallel()
+	if n, err := shareOf(filepath.Join(t.TempDir(), "gone")); n != 0 || err != nil {
+		t.Errorf("one that has ended has %d: %v", n, err)
+	}
+	if n, err := shareOf(t.TempDir()); err == nil {
+		t.Errorf("what cannot be read is %d", n)
+	}
+	p := &Processes{blind: errors.New("no permission")}
+	if len(p.Faults()) != 1 {
+		t.Error("not told")
 	}
 }
 

@@ -24,6 +24,9 @@ func (l *Load) open() (end func()) {
 		close(stop)
 		<-stopped
 		l.usages, l.own = l.Processes.End(l.Meter.Finished.Load())
+		for _, fault := range l.Processes.Faults() {
+			l.Faults.Add(fault)
+		}
 	}
 }
 
@@ -34,24 +37,25 @@ func (l *Load) observe(stop <-chan struct{}) {
 	defer trees.Stop()
 	defer second.Stop()
 	var before Second
-	tick := func(now time.Time) {
-		s := l.Meter.Tick(now.Sub(l.Began), l.Faults.Total(), l.Processes.Memory())
+	tick := func() {
+		memory := l.Processes.Memory() // waits while trees are looked at, and the ticker's time is old by then
+		s := l.Meter.Tick(time.Since(l.Began), l.Faults.Total(), memory)
 		show(l.Progress, before, s)
 		before = s
 	}
 	for {
 		select {
 		case <-stop:
-			if now := time.Now(); now.Sub(l.Began).Seconds()-before.At > leastSecond {
-				tick(now)
+			if time.Since(l.Began).Seconds()-before.At > leastSecond {
+				tick()
 			}
 			return
 		case <-memory.C:
 			l.Processes.LookAtSingles()
 		case <-trees.C:
 			l.Processes.LookAtTrees()
-		case now := <-second.C:
-			tick(now)
+		case <-second.C:
+			tick()
 		}
 	}
 }

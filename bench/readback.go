@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -26,10 +27,10 @@ type ReadBack struct {
 	Seconds float64 `json:"seconds"` // until all had settled and were read
 }
 
-// readBack reads the history of every store that accepted an order: each must be there, have the status wanted, the
-// total promised, and be paid once; and there must be no other order of this run.
+// readBack reads the history of every store that was asked for an order: each that it accepted must be there, have the
+// status wanted, the total promised, and be paid once; and there must be no other order of this run.
 func (l *Load) readBack(want string) *ReadBack {
-	begun, stores := time.Now(), l.Ledger.ByStore()
+	begun, stores := time.Now(), l.Ledger.ByStore(l.Stores)
 	result := &ReadBack{Stores: len(stores)}
 	for _, orders := range stores {
 		result.Orders += len(orders)
@@ -45,9 +46,9 @@ func (l *Load) readBack(want string) *ReadBack {
 }
 
 // readHistories reads some stores and gives those where something is not settled. In the last round that is a fault.
-func (l *Load) readHistories(stores map[int32]map[uuid.UUID]int64, want string, last bool) map[int32]map[uuid.UUID]int64 {
+func (l *Load) readHistories(stores map[int32]map[uuid.UUID]Accepted, want string, last bool) map[int32]map[uuid.UUID]Accepted {
 	var mu sync.Mutex
-	unsettled := map[int32]map[uuid.UUID]int64{}
+	unsettled := map[int32]map[uuid.UUID]Accepted{}
 	places := make(chan struct{}, readers)
 	var all sync.WaitGroup
 	for index, orders := range stores {
@@ -72,7 +73,7 @@ func (l *Load) readHistories(stores map[int32]map[uuid.UUID]int64, want string, 
 type history struct {
 	load     *Load
 	store    *Store
-	promised map[uuid.UUID]int64 // totals
+	promised map[uuid.UUID]Accepted
 	want     string
 	last     bool
 	seen     map[uuid.UUID]bool
@@ -112,7 +113,7 @@ func (h *history) page(c *Conn, cursor string) (next string, err error) {
 	from := h.load.Began.Add(-clockSkew).UTC().Format(time.RFC3339)
 	c.Request("GET", "/v1/stores/", h.store.Slug, "/orders?limit=200&from=", from)
 	if cursor != "" {
-		c.Request("GET", "/v1/stores/", h.store.Slug, "/orders?limit=200&from=", from, "&cursor=", cursor)
+		c.Request("GET", "/v1/stores/", h.store.Slug, "/orders?limit=200&from=", from, "&cursor=", url.QueryEscape(cursor))
 	}
 	c.Header("Authorization", "Bearer ", h.store.Token)
 	c.NoBody()
@@ -139,7 +140,7 @@ func (h *history) check(o *Order) error {
 	if err != nil {
 		return faultf("answer", "order id %q: %w", o.ID, err)
 	}
-	total, ours := h.promised[id]
+	accepted, ours := h.promised[id]
 	switch {
 	case !ours && strings.HasSuffix(o.Customer, " "+h.load.Mark):
 		h.fault("unknown", "order %s of %s is one of ours, but was never confirmed to us", o.ID, h.store.Slug)
@@ -150,10 +151,10 @@ func (h *history) check(o *Order) error {
 		h.pending++
 	case o.Status != h.want:
 		h.fault("unfinished", "order %s is %s, not %s", o.ID, o.Status, h.want)
-	case o.Total != total:
-		h.fault("total", "order %s: %d in the history, %d when placed", o.ID, o.Total, total)
+	case o.Total != accepted.Total:
+		h.fault("total", "order %s: %d in the history, %d when placed", o.ID, o.Total, accepted.Total)
 	default:
-		if err := o.paidOnce(); err != nil {
+		if err := o.paidOnce(accepted.Counter); err != nil {
 			h.faults = append(h.faults, err)
 		}
 	}

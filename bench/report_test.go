@@ -80,6 +80,35 @@ func TestChartsAreWellFormed(t *testing.T) {
 	}
 }
 
+// Where nothing was measured there is no line, and what stands alone is a dot.
+func TestLineHasGaps(t *testing.T) {
+	t.Parallel()
+	r := &Report{Steps: map[string]Latency{"place": {}}}
+	for second, count := range []int{2, 2, 0, 0, 2} {
+		now := Second{At: float64(second + 1), Steps: map[string]Quantiles{}}
+		if count > 0 {
+			now.Steps["place"] = Quantiles{P50: 10, P99: 20}
+		}
+		r.Series = append(r.Series, now)
+	}
+	c := r.latencyOverTime()
+	if pieces := c.pieces(c.Lines[0]); len(pieces) != 2 || strings.Count(pieces[1], ",") != 2 {
+		t.Errorf("%q", pieces)
+	}
+	if c.Y.Min != 10 || c.Y.Max != 100 || strings.Contains(c.SVG(), "NaN") {
+		t.Errorf("%+v %s", c.Y, c.SVG())
+	}
+}
+
+func TestNoServerHasNoMemory(t *testing.T) {
+	t.Parallel()
+	var b strings.Builder
+	(&Report{Watchers: &Watchers{Open: 7}}).printWatchers(&b)
+	if !strings.Contains(b.String(), "7\t-\t-\t-\t") {
+		t.Error(b.String())
+	}
+}
+
 func TestEmptyReport(t *testing.T) {
 	t.Parallel()
 	l := &Load{Meter: NewMeter(), Pool: &Pool{}}

@@ -3,9 +3,11 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/google/uuid"
@@ -16,7 +18,7 @@ type Settings struct {
 	Target    string         `default:"http://127.0.0.1:8080" help:"Where the shop listens."`
 	Devices   string         `required:"" help:"File of lines 'slug token', as 'pair --all' prints them."`
 	Rate      float64        `default:"100" help:"Arrivals a second."`
-	Duration  time.Duration  `default:"60s" help:"How long customers arrive."`
+	Duration  time.Duration  `default:"60s" help:"How long customers arrive, where there are no bursts."`
 	Poisson   bool           `help:"Arrivals independent of each other instead of evenly spaced."`
 	Seed      uint64         `default:"1" help:"Of stores, baskets and independent arrivals."`
 	Stores    int            `help:"Use the first N stores only; 0 is all."`
@@ -36,8 +38,8 @@ type Settings struct {
 // load makes a load of the settings.
 func (s *Settings) load(ctx context.Context) (*Load, error) {
 	switch {
-	case s.Rate <= 0 || s.Duration <= 0 || s.InFlight <= 0:
-		return nil, fmt.Errorf("rate, duration and in-flight must be above 0")
+	case !(s.Rate > 0) || s.Duration <= 0 || s.InFlight <= 0 || s.Stores < 0:
+		return nil, fmt.Errorf("rate, duration and in-flight must be above 0, stores from 0")
 	case s.Rate*s.Duration.Seconds() > maxArrivals:
 		return nil, fmt.Errorf("more than %d arrivals", maxArrivals)
 	}
@@ -58,6 +60,9 @@ func (s *Settings) load(ctx context.Context) (*Load, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := s.tryFiles(); err != nil {
+		return nil, err
+	}
 	mark := uuid.NewString()[:8]
 	return &Load{
 		Pool: pool, Stores: stores, Baskets: makeBaskets(s.Method, mark, s.Email), Mark: mark, Meter: NewMeter(),
@@ -65,6 +70,32 @@ func (s *Settings) load(ctx context.Context) (*Load, error) {
 		Drain: s.Drain, Processes: processes, Progress: os.Stderr, places: make(chan struct{}, s.InFlight),
 		work: make(chan Arrival), hurry: make(chan struct{}),
 	}, nil
+}
+
+// tryFiles finds out before the run whether its report can be written.
+func (s *Settings) tryFiles() error {
+	paths := []string{}
+	if s.JSON != "" {
+		paths = append(paths, s.JSON)
+	}
+	if s.Charts != "" {
+		if err := os.MkdirAll(s.Charts, 0o755); err != nil {
+			return err
+		}
+		trial := filepath.Join(s.Charts, ".trial")
+		defer os.Remove(trial)
+		paths = append(paths, trial)
+	}
+	for _, path := range paths {
+		file, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o644)
+		if err != nil {
+			return err
+		}
+		if err := file.Close(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // phases are those of a constant rate.
@@ -90,20 +121,22 @@ func (s *Settings) finish(l *Load, r *Report, settings any) error {
 	if r.Missed > 0 {
 		l.Faults.Add(faultf("generator", "%d arrivals were never started: more than %s late", r.Missed, hopeless))
 	}
+	if r.Started == 0 && !r.Interrupted {
+		l.Faults.Add(faultf("generator", "nobody came"))
+	}
 	r.Faults, r.Examples = l.Faults.Told()
 	r.print(os.Stdout)
 	if s.JSON != "" {
-		if err := r.writeJSON(s.JSON); err != nil {
-			return err
-		}
+		err = r.writeJSON(s.JSON)
 	}
 	if s.Charts != "" {
-		if err := r.writeCharts(s.Charts); err != nil {
-			return err
-		}
+		err = errors.Join(err, r.writeCharts(s.Charts))
 	}
 	if faults := l.Faults.Total(); faults > 0 {
-		return fmt.Errorf("%d faults", faults)
+		err = errors.Join(err, fmt.Errorf("%d faults", faults))
 	}
-	return nil
+	if r.Interrupted {
+		err = errors.Join(err, errors.New("interrupted: this is not the whole run"))
+	}
+	return err
 }

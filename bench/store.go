@@ -18,6 +18,7 @@ type Store struct {
 	Token string               // of a device of its board
 	Menu  atomic.Pointer[Menu] // as last seen
 	taps  atomic.Int64         // device_seq: commands sent from its board
+	asked atomic.Bool          // for an order, whatever it answered
 }
 
 // Menu is what a customer's phone keeps of a menu, as far as it matters here.
@@ -37,11 +38,16 @@ func readStores(path string, limit int) ([]*Store, error) {
 		limit = maxStores
 	}
 	var stores []*Store
+	known := map[string]bool{}
 	for lines := bufio.NewScanner(file); lines.Scan() && len(stores) < limit; {
 		slug, token, ok := strings.Cut(strings.TrimSpace(lines.Text()), " ")
 		if !ok {
 			return nil, fmt.Errorf("%s: line %d is not \"slug token\"", path, len(stores)+1)
 		}
+		if known[slug] {
+			return nil, fmt.Errorf("%s names %s twice", path, slug)
+		}
+		known[slug] = true
 		stores = append(stores, &Store{Index: int32(len(stores)), Slug: slug, Token: token})
 	}
 	if len(stores) == 0 {

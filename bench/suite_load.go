@@ -116,17 +116,13 @@ func (b *bench) stores(ctx context.Context) error {
 	if err := b.usual(ctx); err != nil {
 		return err
 	}
-	var one, all []*Report
-	for range rounds {
-		single, err := b.closed(ctx, "whole orders, one store", "lifecycle", "--stores", "1")
-		if err != nil {
-			return err
-		}
-		chain, err := b.closed(ctx, "whole orders, all stores", "lifecycle")
-		if err != nil {
-			return err
-		}
-		one, all = append(one, single), append(all, chain)
+	one, all, err := turns(func() (*Report, error) {
+		return b.closed(ctx, "whole orders, one store", "lifecycle", "--stores", "1")
+	}, func() (*Report, error) {
+		return b.closed(ctx, "whole orders, all stores", "lifecycle")
+	})
+	if err != nil {
+		return err
 	}
 	single, chain := median(one, perSecond), median(all, perSecond)
 	b.add(Row{

@@ -112,6 +112,21 @@ func TestMiddleRunCounts(t *testing.T) {
 	}
 }
 
+func TestTurnsAlternate(t *testing.T) {
+	t.Parallel()
+	said := ""
+	say := func(name string) func() (string, error) {
+		return func() (string, error) {
+			said += name
+			return name, nil
+		}
+	}
+	ones, others, err := turns(say("a"), say("b"))
+	if said != "abbaab" || strings.Join(ones, "") != "aaa" || strings.Join(others, "") != "bbb" || err != nil {
+		t.Error(said, ones, others, err)
+	}
+}
+
 func TestNumbersAreRead(t *testing.T) {
 	t.Parallel()
 	for value, want := range map[float64]string{0: "0", 1.234: "1.23", 12.34: "12.3", 123.4: "123", 1234.5: "1,234", 1234567: "1,234,567", -1234: "-1,234", 30: "30"} {

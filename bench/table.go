@@ -54,10 +54,16 @@ func (r *Report) printParts(table io.Writer) {
 }
 
 func (r *Report) printWatchers(table io.Writer) {
-	if w := r.Watchers; w != nil {
-		fmt.Fprintf(table, "open streams\tMiB before\tMiB with them\tKiB each\t\n%d\t%.1f\t%.1f\t%.1f\t\n\n", w.Open,
-			float64(w.Before)/(1<<20), float64(w.Steady)/(1<<20), w.PerWatcher/(1<<10))
+	w := r.Watchers
+	if w == nil {
+		return
 	}
+	fmt.Fprint(table, "open streams\tMiB before\tMiB with them\tKiB each\t\n")
+	if w.Steady == 0 { // no process is named server
+		fmt.Fprintf(table, "%d\t-\t-\t-\t\n\n", w.Open)
+		return
+	}
+	fmt.Fprintf(table, "%d\t%.1f\t%.1f\t%.1f\t\n\n", w.Open, float64(w.Before)/(1<<20), float64(w.Steady)/(1<<20), w.PerWatcher/(1<<10))
 }
 
 func (r *Report) printProcesses(table io.Writer) {
@@ -83,7 +89,12 @@ func (r *Report) printChecks(to io.Writer) {
 	if r.ReadBack != nil {
 		fmt.Fprintf(to, "read back: %d orders of %d stores, settled after %.1f s\n", r.ReadBack.Orders, r.ReadBack.Stores, r.ReadBack.Seconds)
 	}
-	if len(r.Faults) == 0 {
+	switch {
+	case len(r.Faults) > 0:
+	case r.Interrupted:
+		fmt.Fprintln(to, "every check passed until the interrupt")
+		return
+	default:
 		fmt.Fprintln(to, "every check passed")
 		return
 	}

@@ -7,8 +7,12 @@ import (
 	"time"
 )
 
-// screenPatience is how long a new state may take to a watcher before the command's answer is asked why.
-const screenPatience = 5 * time.Second
+const (
+	// screenPatience is how long a new state may take to a watcher before the command's answer is asked why.
+	screenPatience = 5 * time.Second
+	// clockStep is what one clock may be corrected by meanwhile.
+	clockStep = 5 * time.Millisecond
+)
 
 type watchRun struct {
 	Settings `embed:""`
@@ -41,6 +45,9 @@ func (s *watchRun) Run(ctx context.Context) error {
 		return err
 	}
 	l.browseAll()
+	if err := l.priceAll(); err != nil {
+		return err
+	}
 	life := time.Duration(float64(s.Watchers) / s.Rate * float64(time.Second))
 	l.Drain += life
 	before := l.Processes.MemoryOf("server")
@@ -87,7 +94,7 @@ func (l *Load) watched(a Arrival, pause time.Duration) error {
 		l.Pool.Put(v.calls) // nobody holds a second connection while waiting for coffee
 		l.sleep(pause)
 		v.calls = l.Pool.Get()
-		if err := v.change(tap.String(), statusAfter[tap]); err != nil {
+		if err := v.change(time.Now(), tap.String(), statusAfter[tap]); err != nil {
 			return err
 		}
 	}
@@ -104,10 +111,9 @@ func (l *Load) sleep(pause time.Duration) {
 	}
 }
 
-// change sends a command and times how long the new state takes to the watcher. The answer is read afterwards: it
+// change sends a command and times how long the new state takes to the watcher, from when it was meant to be sent. The answer is read afterwards: it
 // waits in the socket, and the stream does not wait for it.
-func (v *visit) change(kind, status string, more ...byte) error {
-	begun := time.Now()
+func (v *visit) change(begun time.Time, kind, status string, more ...byte) error {
 	v.load.command(v.calls, v.a.Store, kind, v.id, more...)
 	if err := v.calls.Send(); err != nil {
 		return err
@@ -129,6 +135,9 @@ func (v *visit) change(kind, status string, more ...byte) error {
 	committed, err := time.Parse(time.RFC3339Nano, shown.Updated)
 	if err != nil {
 		return faultf("answer", "updated_at of %s: %w", v.id, err)
+	}
+	if ahead := committed.Sub(arrived); ahead > clockStep {
+		return faultf("clock", "%s was updated %s after it was on the screen: commit needs the target's clock to be ours", v.id, ahead)
 	}
 	v.load.Meter.Record(stepCommit, arrived.Sub(committed))
 	_, err = v.calls.readResult(kind, v.id)
