@@ -304,6 +304,9 @@ func wholePlacing(request []byte) bool {
 	return length == len(body)
 }
 
+// full tells whether there is no room for another order.
+func (a *API) full() bool { return a.room.full() || a.orders.Behind() }
+
 // noteRefused counts a placing that was refused at the door.
 func (a *API) noteRefused() {
 	a.room.refuse()

@@ -19,6 +19,13 @@ const testOrdersPath = testStorePath + "/orders"
 // together makes n calls at the same time and returns their answers.
 func together[T any](t *testing.T, n int, call func(i int) T) []T {
 	t.Helper()
+	return begin(t, n, call)()
+}
+
+// begin is together without the wait, which is for the function returned: in a goroutine of its own a test cannot be ended,
+// and whoever waited for that would wait for ever.
+func begin[T any](t *testing.T, n int, call func(i int) T) (wait func() []T) {
+	t.Helper()
 	answers := make([]T, n)
 	start := make(chan struct{})
 	var wg sync.WaitGroup
@@ -29,11 +36,14 @@ func together[T any](t *testing.T, n int, call func(i int) T) []T {
 		})
 	}
 	close(start)
-	wg.Wait()
-	if t.Failed() {
-		t.FailNow()
+	return func() []T {
+		t.Helper()
+		wg.Wait()
+		if t.Failed() {
+			t.FailNow()
+		}
+		return answers
 	}
-	return answers
 }
 
 // countStatus counts answers by their status.

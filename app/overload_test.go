@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"frenchpress/db/dbtest"
 )
 
@@ -25,21 +27,20 @@ func TestTooManyAtOnce(t *testing.T) {
 	}
 	const room, asked = 200, 260 // the rest of the room is taken by nobody, so that a slow machine can fill it
 	s.api.room.taken.Add(placingsAtOnce - room)
-	came := make(chan []answer, 1)
-	go func() { came <- together(t, asked, func(int) answer { return s.place(t, atCounter()) }) }()
+	all := begin(t, asked, func(int) answer { return s.place(t, atCounter()) })
 	dbtest.Becomes(t, 8*time.Second, "no room is left", s.api.room.full)
 
 	began := time.Now()
 	refused := s.place(t, atCounter())
 	refused.wantsProblem(t, 503, "overloaded")
-	if refused.Header.Get("Retry-After") == "" || time.Since(began) > time.Second {
+	if refused.Header.Get("Retry-After") == "" || time.Since(began) > 5*time.Second { // who waits for the lock is told after ten
 		t.Errorf("refused after %v with %v", time.Since(began), refused.Header)
 	}
 	if err := held.Commit(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	placed := 0
-	for _, a := range <-came {
+	for _, a := range all() {
 		switch a.StatusCode {
 		case 201:
 			placed++
@@ -53,6 +54,40 @@ func TestTooManyAtOnce(t *testing.T) {
 	}
 	s.api.room.taken.Add(room - placingsAtOnce)
 	s.place(t, atCounter()).wants(t, 201)
+}
+
+// TestBoardBehind holds up the board: while its commands wait no more orders are taken, and afterwards there are.
+func TestBoardBehind(t *testing.T) {
+	t.Parallel()
+	s := openShop(t)
+	board := s.device(t, testStore)
+	held, err := s.api.pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = held.Rollback(context.Background()) })
+	if _, err := held.Exec(t.Context(), `lock table orders in exclusive mode`); err != nil {
+		t.Fatal(err)
+	}
+	all := begin(t, 5, func(int) answer {
+		taps := make([]object, 500)
+		for i := range taps {
+			taps[i] = command("start", object{"order": uuid.NewString(), "base_version": 1})
+		}
+		return s.call(t, "POST", testStorePath+"/commands", board, object{"commands": taps})
+	})
+	dbtest.Becomes(t, 8*time.Second, "the board is behind", s.api.orders.Behind)
+	refused := s.place(t, atCounter())
+	if refused.wantsProblem(t, 503, "overloaded"); refused.Header.Get("Retry-After") == "" {
+		t.Errorf("refused with %v", refused.Header)
+	}
+	if err := held.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range all() {
+		a.wants(t, 200)
+	}
+	dbtest.Becomes(t, 5*time.Second, "there is room again", func() bool { return s.place(t, atCounter()).StatusCode == http.StatusCreated })
 }
 
 func TestRoom(t *testing.T) {

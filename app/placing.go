@@ -37,7 +37,7 @@ func (a *API) postOrder(c echo.Context) error {
 // place takes an order in: key, body, replay, business rules, write.
 func (a *API) place(c echo.Context) (*db.Placing, db.Placed, error) {
 	var none db.Placed
-	if a.room.full() {
+	if a.full() {
 		return nil, none, a.noRoom()
 	}
 	store, err := a.storeOf(c)

@@ -225,7 +225,7 @@ func (s *Server) listen(ctx context.Context) error {
 	// Streams never end by themselves: the hub tells their handlers to.
 	s.http.RegisterOnShutdown(a.hub.Close)
 	s.onClose(s.drain)
-	a.doors = newDoors(listener, a.room.full, a.noteRefused, a.log)
+	a.doors = newDoors(listener, a.full, a.noteRefused, a.log)
 	go func() {
 		if err := a.doors.run(); err != nil {
 			s.failed <- err

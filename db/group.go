@@ -111,6 +111,13 @@ func (g *Group[K, Q, A]) Do(ctx context.Context, request Q) (A, error) {
 	}
 }
 
+// Waiting is how many requests wait for a flush.
+func (g *Group[K, Q, A]) Waiting() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.waiting)
+}
+
 // Close refuses new requests and returns when those accepted have been answered, or ctx ends.
 func (g *Group[K, Q, A]) Close(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() {

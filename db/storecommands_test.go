@@ -37,13 +37,11 @@ func TestSoldOutWhileTheMenuIsPut(t *testing.T) {
 		}
 		said <- err
 	}()
-	for waits := false; !waits; time.Sleep(5 * time.Millisecond) {
+	dbtest.Becomes(t, 10*time.Second, "the command waits", func() (waits bool) {
 		err := w.pool.QueryRow(t.Context(), `
     select exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock')`).Scan(&waits)
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
+		return err == nil && waits
+	})
 	_, err = put.Exec(t.Context(), `
     insert into availability (store_id, kind, ref, available, decided_at) values ($1, 'item', 'latte', false, now())`, w.store.ID)
 	if err := errors.Join(err, put.Commit(t.Context()), <-said); err != nil {
