@@ -111,8 +111,8 @@ func (l *Load) sleep(pause time.Duration) {
 	}
 }
 
-// change sends a command and times how long the new state takes to the watcher, from when it was meant to be sent. The answer is read afterwards: it
-// waits in the socket, and the stream does not wait for it.
+// change sends a command and times how long the new state takes to the watcher, from when it was meant to be sent. The
+// answer is read afterwards: it waits in the socket, and the stream does not wait for it.
 func (v *visit) change(begun time.Time, kind, status string, more ...byte) error {
 	v.load.command(v.calls, v.a.Store, kind, v.id, more...)
 	if err := v.calls.Send(); err != nil {

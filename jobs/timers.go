@@ -6,7 +6,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
 	"golang.org/x/sync/errgroup"
 
@@ -111,9 +110,13 @@ func (w *sweepWorker) withoutJob(ctx context.Context, stuck map[jobOf]river.JobA
 	if err != nil {
 		return err
 	}
-	var kind string
-	var args []byte
-	_, err = pgx.ForEachRow(rows, []any{&kind, &args}, func() error {
+	defer rows.Close()
+	for rows.Next() {
+		var kind string
+		var args []byte
+		if err := rows.Scan(&kind, &args); err != nil {
+			return err
+		}
 		var of struct {
 			db.OrderRef
 			Orders orderList `json:"orders"`
@@ -127,9 +130,8 @@ func (w *sweepWorker) withoutJob(ctx context.Context, stuck map[jobOf]river.JobA
 		default:
 			delete(stuck, jobOf{kind, of.OrderRef})
 		}
-		return nil
-	})
-	return err
+	}
+	return rows.Err()
 }
 
 // jobsOfPayments finds the dead letters by their end: they are kept for ever, and River's index knows it.
