@@ -12,10 +12,10 @@ import (
 	"time"
 )
 
-// shell starts a shell that says when it has done its work, and then waits.
-func shell(t *testing.T, script string) int {
+// shell starts a shell that says when it has done its work, for which worked waits, and then waits itself.
+func shell(t *testing.T, script string) (command *exec.Cmd, worked func()) {
 	t.Helper()
-	command := exec.CommandContext(context.WithoutCancel(t.Context()), "sh", "-c", script+"; echo done; read wait")
+	command = exec.CommandContext(context.WithoutCancel(t.Context()), "sh", "-c", script+"; echo done; read wait")
 	stdin, err := command.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -31,17 +31,21 @@ func shell(t *testing.T, script string) int {
 		_ = stdin.Close()
 		_ = command.Wait()
 	})
-	if _, err := stdout.Read(make([]byte, 5)); err != nil {
-		t.Fatal(err)
+	return command, func() {
+		t.Helper()
+		if _, err := stdout.Read(make([]byte, 5)); err != nil {
+			t.Fatal(err)
+		}
 	}
-	return command.Process.Pid
 }
 
 const work = `i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done`
 
 func TestReapedChildrenCount(t *testing.T) {
 	t.Parallel()
-	one, err := readProcess(shell(t, "sh -c '"+work+"'"))
+	command, worked := shell(t, "sh -c '"+work+"'")
+	worked()
+	one, err := readProcess(command.Process.Pid)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,24 +81,13 @@ func TestEndedProcess(t *testing.T) {
 		},
 		"another": func(c *exec.Cmd, p *Processes) { p.roots[c.Process.Pid].born-- },
 	} {
-		command := exec.CommandContext(t.Context(), "sh", "-c", work+"; echo done; read wait")
-		stdin, err := command.StdinPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		stdout, err := command.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := command.Start(); err != nil {
-			t.Fatal(err)
-		}
+		command, worked := shell(t, work)
 		p, err := watchProcesses(map[string]int{"shop": command.Process.Pid})
 		if err != nil {
 			t.Fatal(err)
 		}
 		p.Begin()
-		_, _ = stdout.Read(make([]byte, 5))
+		worked()
 		p.LookAtSingles()
 		if p.LookAtTrees(); len(p.Faults()) > 0 {
 			t.Errorf("%s: %v before", name, p.Faults())
@@ -103,8 +96,6 @@ func TestEndedProcess(t *testing.T) {
 		if usages, _ := p.End(1); usages[0].CPU == 0 || len(p.Faults()) != 1 {
 			t.Errorf("%s: %+v, faults %v", name, usages, p.Faults())
 		}
-		_ = stdin.Close()
-		_ = command.Wait()
 	}
 }
 
@@ -124,7 +115,9 @@ func TestUnreadableMemory(t *testing.T) {
 
 func TestUsage(t *testing.T) {
 	t.Parallel()
-	pid := shell(t, "sleep 60 & trap 'kill $!' EXIT")
+	command, worked := shell(t, "sleep 60 & trap 'kill $!' EXIT")
+	worked()
+	pid := command.Process.Pid
 	p, err := watchProcesses(map[string]int{"shop": pid})
 	if err != nil {
 		t.Fatal(err)
