@@ -165,6 +165,7 @@ func TestCommandsRefuseInOneSentence(t *testing.T) {
 		"nobody to write to":  {settings, []string{"staff", "email", "eve", "eve@example.com"}, "", `there is no "eve"`},
 		"two lines":           {settings, []string{"announce"}, "two\nlines\n", "control characters"},
 		"nothing to say":      {settings, []string{"announce"}, "", "must not be empty"},
+		"nowhere to listen":   {settings, []string{"sandbox", "--dir", t.TempDir(), "--listen", "127.0.0.1:nowhere"}, "", "listen for the sandbox"},
 		"bad setting":         {[]string{"PORT=x"}, nil, "", "PORT"},
 		"no database":         {[]string{"DATABASE_URL=postgres://u:s3cret@127.0.0.1:1/x"}, nil, "", "cannot be reached"},
 		"no database to pair": {[]string{"DATABASE_URL=postgres://u:s3cret@127.0.0.1:1/x"}, []string{"pair", testStore}, "", "cannot be reached"},

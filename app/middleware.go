@@ -12,7 +12,6 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/go-chi/httprate"
@@ -96,7 +95,7 @@ func (a *API) logRequest(r *request) {
 	case errors.Is(r.err, db.ErrOverloaded) && !errors.Is(r.err, db.ErrRace):
 		a.noteShed()
 	case status == http.StatusServiceUnavailable:
-		if alike = a.unavailable.due(); alike > 0 {
+		if alike = a.unavailable.Due(refusedTold); alike > 0 {
 			level = slog.LevelWarn
 		}
 	case status >= 500:
@@ -125,22 +124,12 @@ func (a *API) logRequest(r *request) {
 	a.log.LogAttrs(ctx, level, "request", line...)
 }
 
-// refusals count requests that were answered 503. They are told of once a second: a line for each would be one more load, and
-// hide all others.
-type refusals struct{ count, told atomic.Int64 }
-
-// due counts one, and gives how many are to be told of now; 0 until it is time.
-func (r *refusals) due() int64 {
-	r.count.Add(1)
-	told, now := r.told.Load(), time.Now().Unix()
-	if now > told && r.told.CompareAndSwap(told, now) {
-		return r.count.Swap(0)
-	}
-	return 0
-}
+// refusedTold is how often requests that were answered 503 are told of: a line for each would be one more load, and hide all
+// others.
+const refusedTold = time.Second
 
 func (a *API) noteShed() {
-	if n := a.shed.due(); n > 0 {
+	if n := a.shed.Due(refusedTold); n > 0 {
 		a.log.Warn("too many requests at once, answered 503", slog.Int64("refused", n))
 	}
 }

@@ -12,19 +12,31 @@ import (
 	"frenchpress/db/dbtest"
 )
 
-// TestTooManyAtOnce holds up the writing of orders until no more of them may wait: the next ones are refused at once,
-// and those that were taken are placed, every one.
-func TestTooManyAtOnce(t *testing.T) {
-	t.Parallel()
-	s := openShop(t)
+// hold keeps everybody from writing to a table, until the function returned is called or the test ends.
+func (s *shop) hold(t *testing.T, table string) (release func()) {
+	t.Helper()
 	held, err := s.api.pool.Begin(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = held.Rollback(context.Background()) })
-	if _, err := held.Exec(t.Context(), `lock table order_counters in exclusive mode`); err != nil {
+	if _, err := held.Exec(t.Context(), "lock table "+table+" in exclusive mode"); err != nil {
 		t.Fatal(err)
 	}
+	return func() {
+		t.Helper()
+		if err := held.Commit(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestTooManyAtOnce holds up the writing of orders until no more of them may wait: the next ones are refused at once,
+// and those that were taken are placed, every one.
+func TestTooManyAtOnce(t *testing.T) {
+	t.Parallel()
+	s := openShop(t)
+	release := s.hold(t, "order_counters")
 	const room, asked = 200, 260 // the rest of the room is taken by nobody, so that a slow machine can fill it
 	s.api.room.taken.Add(placingsAtOnce - room)
 	all := begin(t, asked, func(int) answer { return s.place(t, atCounter()) })
@@ -36,9 +48,7 @@ func TestTooManyAtOnce(t *testing.T) {
 	if refused.Header.Get("Retry-After") == "" || time.Since(began) > 5*time.Second { // who waits for the lock is told after ten
 		t.Errorf("refused after %v with %v", time.Since(began), refused.Header)
 	}
-	if err := held.Commit(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	release()
 	placed := 0
 	for _, a := range all() {
 		switch a.StatusCode {
@@ -61,14 +71,7 @@ func TestBoardBehind(t *testing.T) {
 	t.Parallel()
 	s := openShop(t)
 	board := s.device(t, testStore)
-	held, err := s.api.pool.Begin(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = held.Rollback(context.Background()) })
-	if _, err := held.Exec(t.Context(), `lock table orders in exclusive mode`); err != nil {
-		t.Fatal(err)
-	}
+	release := s.hold(t, "orders")
 	all := begin(t, 5, func(int) answer {
 		taps := make([]object, 500)
 		for i := range taps {
@@ -81,9 +84,7 @@ func TestBoardBehind(t *testing.T) {
 	if refused.wantsProblem(t, 503, "overloaded"); refused.Header.Get("Retry-After") == "" {
 		t.Errorf("refused with %v", refused.Header)
 	}
-	if err := held.Commit(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	release()
 	for n := range countStatus(all()) {
 		if n != 200 && n != 503 { // 503 where a slow machine held it up for longer than a flush may take
 			t.Errorf("a board got %d", n)

@@ -34,9 +34,9 @@ type API struct {
 	state       atomic.Pointer[string] // why it cannot serve; nil when it can
 	streams     atomic.Int64           // open live streams
 	doors       *doors
-	room        room     // for orders on their way in
-	shed        refusals // requests refused for want of it
-	unavailable refusals // and for want of something else
+	room        room       // for orders on their way in
+	shed        jobs.Tally // requests refused for want of it
+	unavailable jobs.Tally // and for want of something else
 }
 
 // Route is one address: what answers it and who gets in.

@@ -290,7 +290,8 @@ func (h *Hub) watched(changes []changeRef) []OrderRef {
 // forget lets go of all orders, and has those who watch start again.
 func (h *Hub) forget() {
 	h.mu.Lock()
-	h.recent = versions{map[OrderRef]int32{}, map[OrderRef]int32{}}
+	clear(h.recent.young)
+	clear(h.recent.old)
 	h.newest.Purge()
 	h.mu.Unlock()
 	h.failAll(ErrSlow)

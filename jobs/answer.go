@@ -9,7 +9,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/stripe/stripe-go/v85"
@@ -169,7 +168,7 @@ func (p *Provider) heard(ctx context.Context, tried string, a *answer, err error
 	var fault *stripe.Error
 	if !errors.As(err, &fault) {
 		if !errors.Is(err, context.Canceled) {
-			p.silence.tell(ctx, p.log, slog.LevelWarn, "the provider did not answer; it is asked what it knows of each charge until it does", tried, err)
+			p.tell(ctx, &p.silence, slog.LevelWarn, "the provider did not answer; it is asked what it knows of each charge until it does", tried, err)
 		}
 		return said{Word: silent, Words: "no answer", Err: fmt.Errorf("%s: %w", tried, err)}
 	}
@@ -178,7 +177,7 @@ func (p *Provider) heard(ctx context.Context, tried string, a *answer, err error
 	}
 	s := said{Word: meaning(fault), Words: wordsOf(fault), Err: p.wrapped(ctx, tried, err)}
 	if s.Word == failing || s.Word == busy {
-		p.trouble.tell(ctx, p.log, slog.LevelWarn, "the provider is failing or busy; it is asked again until it is not", tried, s.Err)
+		p.tell(ctx, &p.trouble, slog.LevelWarn, "the provider is failing or busy; it is asked again until it is not", tried, s.Err)
 	}
 	switch {
 	case s.Word == declined && fault.PaymentIntent != nil, s.Word == astray && fault.PaymentIntent != nil:
@@ -191,17 +190,14 @@ func (p *Provider) heard(ctx context.Context, tried string, a *answer, err error
 	return s
 }
 
-// tally counts the calls that fail alike. They are told of every tallyTold: a line for each would hide everything else
-// just when the provider is away.
-type tally struct{ calls, told atomic.Int64 }
-
+// tallyTold is how often calls that fail alike are told of: a line for each would hide everything else just when the
+// provider is away.
 const tallyTold = 10 * time.Second
 
-func (t *tally) tell(ctx context.Context, log *slog.Logger, level slog.Level, words, tried string, err error) {
-	t.calls.Add(1)
-	told, now := t.told.Load(), time.Now().UnixNano()
-	if now-told >= int64(tallyTold) && t.told.CompareAndSwap(told, now) {
-		log.LogAttrs(ctx, level, words, slog.Int64("calls", t.calls.Swap(0)), slog.String("last", tried), slog.Any("error", err))
+// tell counts a call that failed, and tells of it and of those like it when it is time.
+func (p *Provider) tell(ctx context.Context, alike *Tally, level slog.Level, words, tried string, err error) {
+	if n := alike.Due(tallyTold); n > 0 {
+		p.log.LogAttrs(ctx, level, words, slog.Int64("calls", n), slog.String("last", tried), slog.Any("error", err))
 	}
 }
 
@@ -242,7 +238,7 @@ func (p *Provider) wrapped(ctx context.Context, tried string, err error) error {
 		return fmt.Errorf("asking the provider to %s: %w", tried, err)
 	}
 	if fault.HTTPStatusCode == http.StatusUnauthorized || fault.HTTPStatusCode == http.StatusForbidden {
-		p.locked.tell(ctx, p.log, slog.LevelError, "the provider does not accept PAYMENT_KEY; no card can be charged until it does, and it is asked again and again",
+		p.tell(ctx, &p.locked, slog.LevelError, "the provider does not accept PAYMENT_KEY; no card can be charged until it does, and it is asked again and again",
 			tried, errors.New(wordsOf(fault)))
 	}
 	if w := meaning(fault); w == declined || w == defect || w == astray {

@@ -157,12 +157,12 @@ func TestTally(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var lines bytes.Buffer
 		log := slog.New(slog.NewTextHandler(&lines, nil))
-		var away tally
+		p := &Provider{log: log}
 		for range 100 {
-			away.tell(t.Context(), log, slog.LevelWarn, "away", "read", errFault)
+			p.tell(t.Context(), &p.silence, slog.LevelWarn, "away", "read", errFault)
 		}
 		time.Sleep(tallyTold)
-		away.tell(t.Context(), log, slog.LevelWarn, "away", "read", errFault)
+		p.tell(t.Context(), &p.silence, slog.LevelWarn, "away", "read", errFault)
 		if said := lines.String(); strings.Count(said, "\n") != 2 || !strings.Contains(said, "calls=1 ") || !strings.Contains(said, "calls=100 ") {
 			t.Errorf("it said\n%s", said)
 		}

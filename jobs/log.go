@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -51,4 +52,18 @@ func (h errorHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 
 func (h errorHandler) WithGroup(name string) slog.Handler {
 	return errorHandler{h.Handler.WithGroup(name), h.said}
+}
+
+// Tally counts what happens alike again and again, so that it is told of now and then, with how often it was. It is safe for
+// concurrent use.
+type Tally struct{ count, told atomic.Int64 }
+
+// Due counts one, and gives how many are to be told of now; 0 until so long after they were told of last.
+func (t *Tally) Due(every time.Duration) int64 {
+	t.count.Add(1)
+	told, now := t.told.Load(), time.Now().UnixNano()
+	if now-told >= int64(every) && t.told.CompareAndSwap(told, now) {
+		return t.count.Swap(0)
+	}
+	return 0
 }

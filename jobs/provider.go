@@ -47,7 +47,7 @@ type Provider struct {
 	key       string
 	log       *slog.Logger
 
-	silence, trouble, locked tally // of calls that were not answered, failed, or not let in
+	silence, trouble, locked Tally // of calls that were not answered, failed, or not let in
 }
 
 // NewProvider makes a client of the provider at an address. With a transport of its own nothing goes over the network.
